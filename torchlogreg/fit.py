@@ -1,0 +1,286 @@
+"""fit(): the whole training story. One loop, one line that trains; hooks look on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from torchlogreg.base import Model
+from torchlogreg.combinators import Callback
+from torchlogreg.data import minibatches
+from torchlogreg.inputs import make_data
+from torchlogreg.losses import Loss
+from torchlogreg.objective import Objective
+from torchlogreg.optim import OPTIMIZERS, choose, resolve
+from torchlogreg.optim.requirements import superlinear
+from torchlogreg.penalties import Penalty
+from torchlogreg.sample_weights import mean_one
+from torchlogreg.state import FitState, Hook
+from torchlogreg.weighting import Snapshot, Uniform, Weighting
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """How a fit ended.
+
+    Attributes
+    ----------
+    model : Model
+        Trained in place.
+    objective : float
+        Final weighted objective, penalty included.
+    optimality : float
+        Largest absolute entry of the final (prox-)gradient.
+    n_epochs, n_steps : int
+    converged : bool
+    message : str
+        Why it ended, how far it got, and which optimizer was chosen and why.
+    sample_weight : Tensor, shape (n,)
+        Final weights, mean one.
+    stop_reason : str
+        One of "converged", "max_epochs", "interrupted", or what a hook said.
+    optimizer : str
+        Class of the optimizer used.
+    seconds : float
+    """
+
+    model: Model
+    objective: float
+    optimality: float
+    n_epochs: int
+    n_steps: int
+    converged: bool
+    message: str
+    sample_weight: Tensor
+    stop_reason: str
+    optimizer: str
+    seconds: float
+
+
+def fit(
+    model: Model,
+    X: Any,
+    y: Any,
+    *,
+    optimizer: str | Optimizer | Callable[..., Optimizer] | None = None,
+    loss: Loss | None = None,
+    penalty: Penalty | None = None,
+    weighting: Weighting | Callable[[Snapshot], Tensor] | None = None,
+    sample_weight: Any = None,
+    offset: Any = None,
+    batch_size: int | None = None,
+    max_epochs: int = 100,
+    tol: float = 1e-6,
+    scheduler: Callable[[Optimizer], LRScheduler | ReduceLROnPlateau] | None = None,
+    hooks: Iterable[Hook] = (),
+    generator: torch.Generator | None = None,
+) -> FitResult:
+    """Train ``model`` in place.
+
+    1. Check the input; choose the optimizer.
+    2. Each epoch: ask an adaptive weighting for new sample weights, step through the batches,
+       test for convergence, let the hooks look.
+    3. Stop on convergence, ``max_epochs``, a hook's request or Ctrl-C, and say which.
+
+    Parameters
+    ----------
+    model : Model
+    X : Tensor, array or frame, shape (n, n_features)
+        Moved to the device and dtype of the model.
+    y : Tensor, array or series, shape (n,) or (n, K)
+        Hard labels or soft targets.
+    optimizer : str, torch.optim.Optimizer or callable, optional
+        A name in ``OPTIMIZERS``, an instance over ``model.parameters()``, or a factory. Default:
+        chosen by size, penalty and batches; ``result.message`` explains the choice.
+    loss : Loss, optional
+        Default ``model.nll``.
+    penalty : Penalty, optional
+        Default none.
+    weighting : Weighting or callable, optional
+        Factors per row that may follow the model. Default ``Uniform()``.
+    sample_weight : array, shape (n,), optional
+        The user's own weights; multiplied by the weighting's factors, then scaled to mean one.
+    offset : array, shape (n,) or (n, r), optional
+        Known part of the scores.
+    batch_size : int, optional
+        Rows per step. Default: all.
+    max_epochs : int
+        ``>= 1``.
+    tol : float
+        Converged when ``optimality <= tol`` (and, for adaptive weights, no sample weight changed
+        by more). Newton goes on past it until rounding, since its last step is the cheapest way to
+        many digits. 0: run all epochs and skip the test.
+    scheduler : callable, optional
+        From the optimizer to a learning-rate scheduler of torch; stepped after each epoch.
+    hooks : iterable of Hook
+    generator : torch.Generator, optional
+        Source of the order of mini-batches.
+
+    Returns
+    -------
+    FitResult
+
+    Raises
+    ------
+    ValueError, TypeError
+        For input that cannot be fitted, in one line, before anything is changed.
+    """
+    if not isinstance(model, Model):
+        raise TypeError(f"model is a {type(model).__name__}, but fit trains a torchlogreg Model")
+    _check_settings(batch_size, max_epochs, tol)
+    weighting = _as_weighting(weighting, model)
+    objective = Objective(model, loss, penalty)
+    data = make_data(
+        model, X, y, sample_weight=sample_weight, offset=offset, own_target=loss is None
+    )
+    reason = ""
+    if optimizer is None:
+        optimizer, why = choose(objective, batch_size)
+        reason = f"; optimizer {optimizer!r} was chosen: {why}"
+    instance = resolve(optimizer, objective, batch_size, OPTIMIZERS)
+    schedule = None if scheduler is None else scheduler(instance)
+    state = FitState(objective, instance, data, weighting, max_epochs)
+    hooks = tuple(hooks)
+    try:
+        for hook in hooks:
+            hook.on_fit_start(state)
+        _train(state, batch_size, tol, schedule, hooks, generator)
+    except KeyboardInterrupt:
+        state.stop_reason = "interrupted"
+    except BaseException as error:
+        state.stop_reason = f"error: {error}"
+        raise
+    finally:
+        for last_look in _overriding(hooks, "on_fit_end"):
+            last_look(state)
+    return _result(state, tol, reason)
+
+
+def _train(
+    state: FitState,
+    batch_size: int | None,
+    tol: float,
+    schedule: LRScheduler | ReduceLROnPlateau | None,
+    hooks: tuple[Hook, ...],
+    generator: torch.Generator | None,
+) -> None:
+    """The loop."""
+    objective, optimizer, weighting = state.objective, state.optimizer, state.weighting
+    after_step = _overriding(hooks, "on_step_end")
+    after_epoch = _overriding(hooks, "on_epoch_end")
+    own_weight, memory = state.data.sample_weight, None
+    for epoch in range(1, state.max_epochs + 1):
+        if not isinstance(weighting, Uniform) and (epoch == 1 or weighting.adaptive):
+            memory = _reweight(state, own_weight, memory)
+        for batch in minibatches(state.data, batch_size, generator):
+            state.loss = optimizer.step(objective.closure(batch, state.data))  # type: ignore[assignment, arg-type]
+            state.step += 1
+            for look in after_step:
+                look(state)
+        state.epoch = epoch
+        if tol > 0:
+            _test_convergence(state, tol)
+        for look in after_epoch:
+            look(state)
+        if state.stop_reason:
+            break
+        if isinstance(schedule, ReduceLROnPlateau):
+            schedule.step(float(state.loss))
+        elif schedule is not None:
+            schedule.step()
+
+
+def _reweight(state: FitState, own_weight: Tensor, memory: Any) -> Any:
+    """New sample weights for this epoch; returns what the weighting wants to remember."""
+    eta, losses = state.rows
+    snapshot = Snapshot(state.data.y, eta, losses, state.model.predict(eta), memory)
+    memory = state.weighting.update(snapshot)
+    factor = state.weighting.factor(memory, state.data.y)
+    new = mean_one(own_weight * factor)
+    state.weight_change = (new - state.data.sample_weight).abs().max()
+    state.data = state.data.reweighted(new)
+    return memory
+
+
+def _test_convergence(state: FitState, tol: float) -> None:
+    """Stop when the optimality conditions hold and adaptive weights have settled."""
+    optimality = float(state.optimality)  # waits for the device: this is the stop test
+    # Past tol Newton still gains digits as long as each step shrinks the gradient tenfold.
+    gaining = superlinear(state.optimizer) and 0 < optimality < 0.1 * state.previous_optimality
+    state.previous_optimality = optimality
+    if optimality > tol or gaining:
+        return
+    if state.weighting.adaptive and (state.epoch == 1 or float(state.weight_change) > tol):
+        return
+    state.converged = True
+    state.request_stop("converged")
+
+
+def _result(state: FitState, tol: float, reason: str) -> FitResult:
+    """The final figures and the sentence that explains them."""
+    optimality = float(state.optimality)
+    stop = state.stop_reason or "max_epochs"
+    after = f"after {state.epoch} epochs of {type(state.optimizer).__name__}"
+    message = f"{stop} {after}: optimality {optimality:.2g} (tol {tol:g})"
+    if stop == "max_epochs" and tol > 0:
+        message += f"; raise max_epochs above {state.max_epochs}, or change lr or optimizer"
+    if state.weighting.adaptive and not state.converged and float(state.weight_change) > tol:
+        message += f"; sample weights still change by {float(state.weight_change):.2g} an epoch"
+    return FitResult(
+        model=state.model,
+        objective=float(state.value),
+        optimality=optimality,
+        n_epochs=state.epoch,
+        n_steps=state.step,
+        converged=state.converged,
+        message=message + reason,
+        sample_weight=state.data.sample_weight,
+        stop_reason=stop,
+        optimizer=type(state.optimizer).__name__,
+        seconds=time.perf_counter() - state.started,
+    )
+
+
+def _overriding(hooks: tuple[Hook, ...], method: str) -> list[Callable[[FitState], None]]:
+    """The bound methods of those hooks that do something at this moment."""
+    return [
+        getattr(hook, method)
+        for hook in hooks
+        if getattr(type(hook), method, None) is not getattr(Hook, method)
+    ]
+
+
+def _as_weighting(
+    weighting: Weighting | Callable[[Snapshot], Tensor] | None, model: Model
+) -> Weighting:
+    if weighting is None:
+        return Uniform()
+    if not isinstance(weighting, Weighting):
+        if not callable(weighting):
+            raise TypeError(
+                f"weighting= got {type(weighting).__name__}, but it takes a Weighting or a "
+                "function of a Snapshot; fixed weights go into sample_weight="
+            )
+        return Callback(weighting)
+    if weighting.needs_classes and model.n_classes is None:
+        raise ValueError(
+            f"{type(weighting).__name__} weighs by class, but {type(model).__name__} predicts a "
+            "number; use Uniform or a function of the Snapshot"
+        )
+    return weighting
+
+
+def _check_settings(batch_size: int | None, max_epochs: int, tol: float) -> None:
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}, but a step needs at least one row")
+    if max_epochs < 1:
+        raise ValueError(f"max_epochs is {max_epochs}, but training needs at least one")
+    if not tol >= 0:
+        raise ValueError(f"tol is {tol}, but it is not negative; 0 runs all epochs")

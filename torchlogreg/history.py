@@ -1,0 +1,118 @@
+"""History: what a fit looked like, as plain arrays. Saved as .npz, loaded without pickle."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+class History:
+    """Records of a fit, one row per recorded epoch.
+
+    Attributes
+    ----------
+    records : dict of str to ndarray
+        Equal length ``m`` on the first axis. Written by ``hooks.Recorder``: ``epoch``, ``step``,
+        ``seconds``, ``objective`` (weighted, with penalty), ``loss_weighted``, ``loss_unweighted``,
+        ``optimality``, ``learning_rate``, ``weight_norm``, ``params (m, P)``; for classifiers
+        ``accuracy``; if asked for, ``sample_weight (m, n)``.
+    data : dict of str to ndarray
+        What does not change: ``X (n, p)`` and ``y``, if kept.
+    meta : dict
+        JSON: the model's configuration, the names and shapes behind ``params``, settings, why it
+        stopped.
+    """
+
+    def __init__(
+        self,
+        records: Mapping[str, np.ndarray],
+        data: Mapping[str, np.ndarray] | None = None,
+        meta: Mapping[str, Any] | None = None,
+    ) -> None:
+        lengths = {name: len(array) for name, array in records.items()}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"records differ in length: {lengths}")
+        self.records = dict(records)
+        self.data = dict(data or {})
+        self.meta = dict(meta or {})
+
+    def __len__(self) -> int:
+        return len(next(iter(self.records.values()), ()))
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self.records:
+            raise KeyError(f"no record {name!r}; there are {', '.join(sorted(self.records))}")
+        return self.records[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.records
+
+    def params(self, index: int = -1) -> dict[str, np.ndarray]:
+        """Parameters by name at one record, in the shapes of the module.
+
+        Parameters
+        ----------
+        index : int
+            Row of the records; the last by default.
+        """
+        flat, parts, start = self["params"][index], {}, 0
+        for name, shape in self.meta["params"]:
+            size = int(np.prod(shape))
+            parts[name] = flat[start : start + size].reshape(shape)
+            start += size
+        return parts
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write a compressed .npz; the file appears whole or not at all.
+
+        Parameters
+        ----------
+        path : path
+            Its folder must exist; ``.npz`` is appended if missing.
+
+        Returns
+        -------
+        Path
+            What was written.
+        """
+        path = Path(path)
+        path = path if path.suffix == ".npz" else path.with_name(path.name + ".npz")
+        arrays = {f"records/{name}": array for name, array in self.records.items()}
+        arrays |= {f"data/{name}": array for name, array in self.data.items()}
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            with open(temporary, "wb") as file:
+                np.savez_compressed(file, meta=np.array(json.dumps(self.meta)), **arrays)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        return path
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> History:
+        """Read what ``save`` wrote; no pickle is ever loaded.
+
+        Raises
+        ------
+        ValueError
+            If the file is not a history.
+        FileNotFoundError
+            If there is none.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                meta = json.loads(str(file["meta"]))
+                arrays = {name: file[name] for name in file.files if name != "meta"}
+        except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
+            raise ValueError(f"{path} is no history saved by torchlogreg ({error})") from None
+        parts: dict[str, dict[str, np.ndarray]] = {"records": {}, "data": {}}
+        for name, array in arrays.items():
+            kind, _, key = name.partition("/")
+            parts.setdefault(kind, {})[key] = array
+        return cls(parts["records"], parts["data"], meta)

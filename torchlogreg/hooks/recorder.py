@@ -1,0 +1,149 @@
+"""Recorder: writes down every epoch, for pictures and films to be drawn from."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torchlogreg.history import History
+from torchlogreg.models import config
+from torchlogreg.state import FitState, Hook
+from torchlogreg.weighting import Snapshot, misclassified
+
+SAMPLE_WEIGHT_ROWS = 5_000
+"""Rows up to which an adaptive fit's sample weights are recorded unless the user says otherwise."""
+
+
+class Recorder(Hook):
+    """Records the initial state, then every ``every``-th epoch and the last.
+
+    Figures stay tensors on their device until the fit ends: recording does not wait for it.
+
+    Parameters
+    ----------
+    every : int
+        Epochs from one record to the next, ``>= 1``.
+    sample_weight : bool, optional
+        Record all sample weights. Default: if they are adaptive and the rows at most 5,000.
+    keep_data : bool
+        Keep a copy of ``X`` and ``y`` in the history, as pictures of points need.
+    meta : mapping, optional
+        JSON-able facts to store beside the records, such as names and titles.
+
+    Attributes
+    ----------
+    history : History
+        Complete once the fit has ended; before that, what has been recorded so far.
+    """
+
+    def __init__(
+        self,
+        every: int = 1,
+        *,
+        sample_weight: bool | None = None,
+        keep_data: bool = False,
+        meta: Mapping[str, Any] | None = None,
+    ) -> None:
+        if every < 1:
+            raise ValueError(f"every is {every}, but it counts epochs from 1")
+        self.every = every
+        self.sample_weight = sample_weight
+        self.keep_data = keep_data
+        self.meta = dict(meta or {})
+        self._columns: dict[str, list[Any]] = {}
+        self._data: dict[str, np.ndarray] = {}
+
+    def on_fit_start(self, state: FitState) -> None:
+        """Forget earlier fits; record the starting point."""
+        self._columns = {}
+        self._with_weights = (
+            state.weighting.adaptive and len(state.data) <= SAMPLE_WEIGHT_ROWS
+            if self.sample_weight is None
+            else self.sample_weight
+        )
+        if self.keep_data:
+            self._data = {"X": _array(state.data.X), "y": _array(state.data.y)}
+        self.meta |= describe(state)
+        self._record(state)
+
+    def on_epoch_end(self, state: FitState) -> None:
+        """Record every ``every``-th epoch."""
+        if state.epoch % self.every == 0:
+            self._record(state)
+
+    def on_fit_end(self, state: FitState) -> None:
+        """Record the last epoch if it was not yet, and why the fit ended."""
+        recorded = self._columns.get("epoch", [])
+        if recorded and recorded[-1] < state.epoch:
+            self._record(state)
+        self.meta["stop_reason"] = state.stop_reason or "max_epochs"
+        self.meta["converged"] = state.converged
+
+    @property
+    def history(self) -> History:
+        """The records as arrays."""
+        columns = {}
+        for name, values in self._columns.items():
+            tensors = values and isinstance(values[0], Tensor)
+            columns[name] = _array(torch.stack(values)) if tensors else np.array(values)
+        return History(columns, self._data, self.meta)
+
+    def _record(self, state: FitState) -> None:
+        optimality = state.optimality  # first: its pass over the rows serves what follows
+        _, losses = state.rows
+        n = len(losses)
+        row = {
+            "epoch": state.epoch,
+            "step": state.step,
+            "seconds": time.perf_counter() - state.started,
+            "objective": state.value,
+            "loss_weighted": torch.dot(state.data.sample_weight, losses) / n,
+            "loss_unweighted": losses.mean(),
+            "optimality": optimality,
+            "learning_rate": float(state.optimizer.param_groups[0].get("lr", np.nan)),
+            "weight_norm": state.model.weight.detach().norm(),
+            "params": torch.cat([p.detach().flatten() for p in state.model.parameters()]),
+        }
+        if state.model.n_classes is not None:
+            row["accuracy"] = accuracy(state)
+        if self._with_weights:
+            row["sample_weight"] = state.data.sample_weight
+        for name, value in row.items():
+            self._columns.setdefault(name, []).append(value)
+
+
+def accuracy(state: FitState) -> Tensor:
+    """Share of rows whose most probable class is the label, unweighted, a scalar tensor."""
+    eta, losses = state.rows
+    snapshot = Snapshot(state.data.y, eta, losses, state.model.predict(eta))
+    return 1 - misclassified(snapshot).to(losses.dtype).mean()
+
+
+def describe(state: FitState) -> dict[str, Any]:
+    """Model, optimizer, penalty and weighting of a fit, as JSON-able facts."""
+    group = state.optimizer.param_groups[0]
+    return {
+        "model": config(state.model),
+        "params": [[name, list(p.shape)] for name, p in state.model.named_parameters()],
+        "n_rows": len(state.data),
+        "optimizer": type(state.optimizer).__name__,
+        "learning_rate": float(group.get("lr", np.nan)),
+        "penalty": repr(state.objective.penalty),
+        "weighting": type(state.weighting).__name__,
+        "max_epochs": state.max_epochs,
+        "dtype": str(state.model.weight.dtype).removeprefix("torch."),
+        "device": str(state.model.weight.device),
+    }
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    tensor = tensor.detach().cpu()
+    if tensor.dtype == torch.bfloat16:  # numpy has none
+        tensor = tensor.float()
+    array: np.ndarray = tensor.numpy().copy()
+    return array

@@ -1,0 +1,178 @@
+"""From what users hold (tensors, arrays, frames, lists) to a checked :class:`Batch`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torchlogreg.base import Model
+from torchlogreg.data import Batch
+from torchlogreg.sample_weights import checked_weights, mean_one
+
+
+def make_data(
+    model: Model,
+    X: Any,
+    y: Any,
+    *,
+    sample_weight: Any = None,
+    offset: Any = None,
+    own_target: bool = True,
+) -> Batch:
+    """All rows, on the model's device and in its dtype.
+
+    Parameters
+    ----------
+    model : Model
+    X : Tensor, array or frame, shape (n, n_features)
+    y : Tensor, array or series, shape (n,) or (n, K)
+    sample_weight : shape (n,), optional
+    offset : shape (n,) or (n, r), optional
+    own_target : bool
+        Whether ``y`` must be what the model's own loss takes; another loss may read it otherwise.
+
+    Returns
+    -------
+    Batch
+        With sample weights of mean one.
+
+    Raises
+    ------
+    ValueError
+        In one line: what came, in which row or column, and what to do.
+    """
+    like = model.weight
+    X = as_matrix(X, like)
+    n = len(X)
+    if X.shape[1] != model.n_features:
+        raise ValueError(
+            f"X has {X.shape[1]} columns, but {type(model).__name__} was made for "
+            f"{model.n_features}; make the model with n_features={X.shape[1]}"
+        )
+    y = as_tensor(y, "the target", like.device)
+    if len(y) != n:
+        raise ValueError(f"X has {n} rows, but the target has {len(y)}; they must match")
+    y = model.target(y) if own_target else y
+    if y.is_floating_point():
+        y = y.to(like.dtype)
+    if sample_weight is None:
+        weights = like.new_ones(n)
+    else:
+        weights = as_tensor(sample_weight, "sample_weight", like.device).to(like.dtype)
+        weights = mean_one(checked_weights(weights.detach(), n, "sample_weight"))
+    if own_target:
+        _refuse_one_class(model, y, weights)
+    return Batch(X, y, weights, None if offset is None else _as_offset(offset, n, like))
+
+
+def as_matrix(X: Any, like: Tensor) -> Tensor:
+    """``X`` as a finite (n, p) tensor of the dtype and device of ``like``.
+
+    Raises
+    ------
+    ValueError
+        If it is empty, not two-dimensional, not numeric, or holds NaN or infinity.
+    """
+    names = [str(c) for c in X.columns] if hasattr(X, "columns") else None
+    tensor = as_tensor(X, "X", like.device).detach()
+    if tensor.ndim != 2:
+        raise ValueError(
+            f"X has shape {tuple(tensor.shape)}, but rows by columns are needed; "
+            "for a single feature use X.reshape(-1, 1)"
+        )
+    if 0 in tensor.shape:
+        raise ValueError(f"X has shape {tuple(tensor.shape)}: there is nothing to fit")
+    if tensor.is_complex():
+        raise ValueError("X is complex, but real columns are needed")
+    tensor = tensor.to(like.dtype)
+    finite = torch.isfinite(tensor)
+    if not bool(finite.all()):  # waits for the device, once, before training
+        row, column = (int(i) for i in (~finite).nonzero()[0])
+        name = f"column {column}" if names is None else f"column {names[column]!r}"
+        value = tensor[row, column].item()
+        raise ValueError(f"X has {value} in row {row}, {name}; remove or impute such rows")
+    return tensor
+
+
+def as_tensor(values: Any, name: str, device: torch.device) -> Tensor:
+    """A tensor on ``device``; numpy and pandas are read through ``numpy.asarray``.
+
+    Raises
+    ------
+    ValueError
+        If the values are not numbers, or the device cannot hold their dtype.
+    """
+    if not isinstance(values, Tensor):
+        try:
+            array = np.asarray(values)
+        except ValueError as error:
+            raise ValueError(f"{name} is ragged: its rows differ in length ({error})") from None
+        if array.dtype.kind not in "biuf":
+            array = _numbers(array, values, name)
+        # An own copy where numpy's is read-only: torch tensors are always writable.
+        array = array if array.flags.writeable else array.copy()
+        values = torch.from_numpy(np.ascontiguousarray(array))
+    if device.type == "mps" and values.dtype == torch.float64:
+        values = values.float()  # Apple's GPUs have no float64
+    tensor: Tensor = values.to(device)
+    return tensor
+
+
+def _numbers(array: np.ndarray, values: Any, name: str) -> np.ndarray:
+    """An object array as float64, or an error that names what is not a number."""
+    try:
+        if array.dtype.kind != "O":  # text, dates: never read as numbers
+            raise TypeError
+        return array.astype(np.float64)
+    except (TypeError, ValueError):
+        index, entry = next(
+            (
+                (i, v)
+                for i, v in np.ndenumerate(array)
+                if not isinstance(v, int | float | np.number)
+            ),
+            ((0,), array.dtype),
+        )
+        column = ""
+        if len(index) > 1:
+            names = getattr(values, "columns", None)
+            column = f", column {str(names[index[1]])!r}" if names is not None else f", {index[1]}"
+        raise ValueError(
+            f"{name} has {entry!r} in row {index[0]}{column}, but numbers are needed; "
+            "encode text first (pandas.get_dummies for columns, codes 0, 1, ... for labels)"
+        ) from None
+
+
+def _as_offset(offset: Any, n: int, like: Tensor) -> Tensor:
+    tensor = as_tensor(offset, "offset", like.device).to(like.dtype).detach()
+    if (
+        tensor.ndim not in (1, 2)
+        or len(tensor) != n
+        or tensor.shape[1:]
+        not in (
+            (),
+            (1,),
+            (like.shape[0],),
+        )
+    ):
+        raise ValueError(f"offset has shape {tuple(tensor.shape)}, but ({n},) is needed")
+    if not bool(torch.isfinite(tensor).all()):
+        row = int((~torch.isfinite(tensor)).nonzero()[0][0])
+        raise ValueError(f"offset is not finite in row {row}")
+    return tensor
+
+
+def _refuse_one_class(model: Model, y: Tensor, weights: Tensor) -> None:
+    """With hard labels of a single class the likelihood has no maximum."""
+    if model.n_classes is None or y.ndim == 2:
+        return
+    counted = y[weights > 0]
+    first = counted[0]
+    if bool((counted == first).all()) and float(first) == int(first):
+        raise ValueError(
+            f"all {len(counted)} rows with weight are of class {int(first)}; at least two classes "
+            "are needed to tell them apart"
+        )

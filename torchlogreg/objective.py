@@ -1,0 +1,222 @@
+"""The objective and its closures: the only place where rows are summed.
+
+Notation, used by all files
+---------------------------
+n, p, k, K, P   rows, features, columns of eta, classes, trainable parameters
+X (n, p)        eta = model(X) (n, k)        loss_i = loss(eta, y)_i
+
+    objective = (1/n) sum_i sample_weight_i loss_i + penalty(weight),    mean(sample_weight) = 1
+
+A mini-batch B has ``(1/|B|) sum_{i in B} sample_weight_i loss_i + penalty(weight)``: its
+expectation over random batches is the objective, and so is its average over a partition, weighted
+by size.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from torchlogreg import curvature
+from torchlogreg.base import Model
+from torchlogreg.data import Batch
+from torchlogreg.losses import Loss
+from torchlogreg.penalties import Penalty
+
+
+class Evaluation(NamedTuple):
+    """One forward and backward pass, and where it was made."""
+
+    batch: Batch
+    at: list[Tensor]
+    versions: list[int]
+    value: Tensor
+    gradients: list[Tensor]
+    eta: Tensor
+    losses: Tensor
+
+
+class Objective:
+    """What is minimised: a model, a loss, a penalty.
+
+    Parameters
+    ----------
+    model : Model
+    loss : Loss, optional
+        Default: the model's own ``nll``.
+    penalty : Penalty, optional
+
+    Attributes
+    ----------
+    params : list of nn.Parameter
+        The trainable parameters, ``weight`` first; the order of all flat (P,) vectors.
+    """
+
+    def __init__(
+        self, model: Model, loss: Loss | None = None, penalty: Penalty | None = None
+    ) -> None:
+        self.model = model
+        self.loss: Loss = model.nll if loss is None else loss
+        self.penalty = penalty
+        self.params: list[nn.Parameter] = [p for p in model.parameters() if p.requires_grad]
+        self._last: Evaluation | None = None
+
+    def closure(self, batch: Batch, data: Batch) -> Closure:
+        """The objective on the rows of ``batch``, which come from ``data``."""
+        return Closure(self, batch, data)
+
+    def rows(self, data: Batch) -> tuple[Tensor, Tensor]:
+        """``eta (n, k)`` and unweighted losses (n,) at the current parameters, detached.
+
+        Free right after an evaluation of the same rows, under whatever weights.
+        """
+        last = self._last
+        if last is not None and last.batch.X is data.X and self._unmoved(last):
+            return last.eta, last.losses
+        with torch.no_grad():
+            eta = self.model(data.X, data.offset)
+            return eta, self.loss(eta, data.y)
+
+    def evaluate(self, batch: Batch, *, keep: bool) -> Evaluation:
+        """Smooth value and gradient on ``batch``; ``keep`` remembers it until the parameters move.
+
+        Remembering makes the optimality test after a step and the gradient that the next step
+        starts from one pass over the data instead of two.
+        """
+        last = self._last
+        if last is not None and last.batch is batch and self._unmoved(last):
+            return last
+        with torch.enable_grad():
+            eta = self.model(batch.X, batch.offset)
+            losses = self.loss(eta, batch.y)
+            value = torch.dot(batch.sample_weight, losses) / len(batch)
+            if self.penalty is not None and self.penalty.smooth:
+                value = value + self.penalty.value(self.model.weight)
+            gradients = torch.autograd.grad(
+                value, self.params, allow_unused=True, materialize_grads=True
+            )
+        evaluation = Evaluation(
+            batch,
+            [p.detach().clone() for p in self.params] if keep else [],
+            [p._version for p in self.params],
+            value.detach(),
+            list(gradients),
+            eta.detach(),
+            losses.detach(),
+        )
+        if keep:
+            self._last = evaluation
+        return evaluation
+
+    def _unmoved(self, last: Evaluation) -> bool:
+        """Version counters first (free); values too, because ``p.data`` changes bypass them."""
+        return all(
+            p._version == v and torch.equal(p, q)
+            for p, q, v in zip(self.params, last.at, last.versions, strict=True)
+        )
+
+
+class Closure:
+    """The objective on some rows: a ``torch.optim`` closure that answers more questions.
+
+    Parameters
+    ----------
+    objective : Objective
+    batch : Batch
+        The rows it speaks of.
+    data : Batch
+        All rows; ``closure.full`` asks the same questions of them.
+    """
+
+    def __init__(self, objective: Objective, batch: Batch, data: Batch) -> None:
+        self.objective = objective
+        self.batch = batch
+        self.data = data
+
+    @property
+    def params(self) -> list[nn.Parameter]:
+        """Trainable parameters, in the order of all flat vectors here."""
+        return self.objective.params
+
+    @property
+    def full(self) -> Closure:
+        """The closure of all rows."""
+        return Closure(self.objective, self.data, self.data)
+
+    def _evaluate(self) -> Evaluation:
+        return self.objective.evaluate(self.batch, keep=self.batch is self.data)
+
+    def __call__(self) -> Tensor:
+        """Smooth value, a scalar tensor; sets every ``p.grad`` (never accumulates)."""
+        evaluation = self._evaluate()
+        for p, gradient in zip(self.params, evaluation.gradients, strict=True):
+            p.grad = gradient.clone()  # optimizers may change p.grad in place
+        return evaluation.value
+
+    @torch.no_grad()
+    def value(self, smooth_only: bool = False) -> Tensor:
+        """Objective without its gradient, a scalar tensor; for line searches and reports."""
+        objective, batch = self.objective, self.batch
+        losses = objective.loss(objective.model(batch.X, batch.offset), batch.y)
+        value = torch.dot(batch.sample_weight, losses) / len(batch)
+        penalty = objective.penalty
+        if penalty is not None and (penalty.smooth or not smooth_only):
+            value = value + penalty.value(objective.model.weight)
+        return value
+
+    def gradient(self) -> Tensor:
+        """Gradient of the smooth value, (P,); leaves ``p.grad`` alone."""
+        return torch.cat([g.flatten() for g in self._evaluate().gradients])
+
+    def hessian(self) -> Tensor:
+        """Gauss-Newton matrix of the smooth value, (P, P), positive semi-definite."""
+        objective = self.objective
+        matrix = curvature.gauss_newton(objective.model, objective.loss, self.batch)
+        matrix.diagonal().add_(self._penalty_curvature())
+        return matrix
+
+    def hessian_product(self, v: Tensor) -> Tensor:
+        """``hessian() @ v`` for ``v`` (P,), in two passes over the rows and no (P, P) matrix."""
+        objective = self.objective
+        product = curvature.gauss_newton_product(objective.model, objective.loss, self.batch, v)
+        return product + self._penalty_curvature() * v
+
+    def sample_gradients(self) -> Tensor:
+        """Gradient of every row's weighted loss, (n, P), without the penalty."""
+        return curvature.row_gradients(self.objective.model, self.objective.loss, self.batch)
+
+    @torch.no_grad()
+    def prox_(self, step: float) -> None:
+        """Apply the prox of the non-smooth penalty to ``weight``, in place."""
+        penalty, weight = self.objective.penalty, self.objective.model.weight
+        if penalty is not None and not penalty.smooth:
+            weight.copy_(penalty.prox(weight, step))
+
+    def optimality(self) -> Tensor:
+        """Distance from the optimality conditions, a scalar tensor: zero exactly at an optimum.
+
+        The largest absolute entry of the gradient; for a non-smooth penalty, of
+        ``weight - prox(weight - gradient)`` with step one.
+        """
+        penalty, weight = self.objective.penalty, self.objective.model.weight
+        parts = []
+        for p, g in zip(self.params, self._evaluate().gradients, strict=True):
+            if p is weight and penalty is not None and not penalty.smooth:
+                g = p.detach() - penalty.prox(p.detach() - g, 1.0)
+            parts.append(g.abs().max() if g.numel() else g.new_zeros(()))
+        return torch.stack(parts).max()
+
+    def _penalty_curvature(self) -> Tensor:
+        """Diagonal (P,) that a smooth penalty adds to the Hessian."""
+        penalty, weight = self.objective.penalty, self.objective.model.weight
+        smooth = penalty is not None and penalty.smooth
+        return torch.cat(
+            [
+                penalty.curvature(p.detach()).flatten()
+                if penalty is not None and smooth and p is weight
+                else torch.zeros_like(p).flatten()
+                for p in self.params
+            ]
+        ).detach()

@@ -1,0 +1,54 @@
+"""Optimizers by name. Strings live here and nowhere else.
+
+Every entry is a factory: parameters in, a ``torch.optim.Optimizer`` out. The keyword ``lr`` is
+common to all. Step sizes suit columns of about unit scale, which the scripts and estimators make.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from torchlogreg.optim.choose import choose
+from torchlogreg.optim.newton import Newton
+from torchlogreg.optim.proximal import ProximalGradient
+from torchlogreg.optim.resolve import resolve
+
+__all__ = ["OPTIMIZERS", "Factory", "Newton", "ProximalGradient", "choose", "resolve"]
+
+Factory = Callable[[Iterable[nn.Parameter]], Optimizer]
+
+# Left out of torch.optim, and why: SparseAdam wants sparse gradients; Muon wants hidden layers.
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
+    "adadelta": partial(torch.optim.Adadelta, lr=10.0),
+    "adafactor": partial(torch.optim.Adafactor, lr=0.1),
+    "adagrad": partial(torch.optim.Adagrad, lr=0.5),
+    "adam": partial(torch.optim.Adam, lr=0.1),
+    "adamax": partial(torch.optim.Adamax, lr=0.1),
+    "adamw": partial(torch.optim.AdamW, lr=0.1, weight_decay=0.0),
+    "asgd": partial(torch.optim.ASGD, lr=0.1, lambd=0.0, alpha=0.0),
+    # One step is one iteration, and it converges: with max_iter=1 the default max_eval is 1, which
+    # leaves the line search nothing, and tolerance_change=1e-9 stops it early.
+    "lbfgs": partial(
+        torch.optim.LBFGS,
+        lr=1.0,
+        max_iter=1,
+        max_eval=25,
+        tolerance_change=0,
+        tolerance_grad=0,
+        line_search_fn="strong_wolfe",
+    ),
+    "momentum": partial(torch.optim.SGD, lr=0.1, momentum=0.9),
+    "nadam": partial(torch.optim.NAdam, lr=0.1),
+    "nesterov": partial(torch.optim.SGD, lr=0.1, momentum=0.9, nesterov=True),
+    "newton": Newton,
+    "proximal_gradient": ProximalGradient,
+    "radam": partial(torch.optim.RAdam, lr=0.1),
+    "rmsprop": partial(torch.optim.RMSprop, lr=0.01),
+    "rprop": partial(torch.optim.Rprop, lr=0.01),
+    "sgd": partial(torch.optim.SGD, lr=0.1),
+}

@@ -1,0 +1,27 @@
+"""The optimizer of a fit that names none, and the reason for it."""
+
+from __future__ import annotations
+
+from torchlogreg.objective import Objective
+
+NEWTON_LIMIT = 2000
+"""Parameters up to which a (P, P) Cholesky factor is cheap beside a pass over the rows."""
+
+
+def choose(objective: Objective, batch_size: int | None) -> tuple[str, str]:
+    """Name in ``OPTIMIZERS`` and the reason, in words for the result's message.
+
+    Parameters
+    ----------
+    objective : Objective
+    batch_size : int or None
+    """
+    penalty = objective.penalty
+    n_params = sum(p.numel() for p in objective.params)
+    if penalty is not None and not penalty.smooth:
+        return "proximal_gradient", f"the penalty {penalty!r} is not smooth"
+    if batch_size is not None:
+        return "adam", "mini-batches"
+    if n_params > NEWTON_LIMIT:
+        return "lbfgs", f"{n_params} parameters are too many for a Hessian"
+    return "newton", f"full batch, smooth objective, {n_params} parameters"

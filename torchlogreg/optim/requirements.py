@@ -1,0 +1,42 @@
+"""What an optimizer asks of a fit, and what it answers when the fit cannot give it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+from torchlogreg.objective import Closure
+
+
+def needs_full_batch(optimizer: Optimizer) -> bool:
+    """Whether a step compares values of one function, so that mini-batches mislead it."""
+    own = isinstance(optimizer, torch.optim.LBFGS | torch.optim.Rprop)
+    return bool(getattr(optimizer, "needs_full_batch", own))
+
+
+def handles_nonsmooth(optimizer: Optimizer) -> bool:
+    """Whether a step applies the prox of a non-smooth penalty."""
+    return bool(getattr(optimizer, "handles_nonsmooth", False))
+
+
+def superlinear(optimizer: Optimizer) -> bool:
+    """Whether one step more than the tolerance asks for buys many digits."""
+    return bool(getattr(optimizer, "superlinear", False))
+
+
+def our_closure(closure: Any, optimizer: Optimizer) -> Closure:
+    """``closure``, if it is one of ours.
+
+    Raises
+    ------
+    TypeError
+        If it is not, saying where to get one.
+    """
+    if not isinstance(closure, Closure):
+        raise TypeError(
+            f"{type(optimizer).__name__}.step got {type(closure).__name__}, but it asks more than "
+            "a value: pass objective.closure(batch, data), or let fit() do it"
+        )
+    return closure

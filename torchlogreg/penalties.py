@@ -1,0 +1,162 @@
+"""Penalties on ``weight``: a value for the objective and a prox for non-smooth optimizers.
+
+All penalties are sums over the entries of ``weight`` and hold their strength ``alpha``; intercepts
+and cutpoints are never penalised. The objective's loss is a *mean* over rows, so ``alpha`` compares
+with ``1 / (C * n)`` of scikit-learn's logistic regression.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+
+class Penalty(ABC):
+    """A separable convex function of ``weight``.
+
+    Attributes
+    ----------
+    smooth : bool
+        Whether the value is twice differentiable; where it is not, ``prox`` must be used.
+    alpha : float
+        Strength, ``>= 0``.
+    """
+
+    smooth: ClassVar[bool]
+    alpha: float
+
+    @abstractmethod
+    def value(self, weight: Tensor) -> Tensor:
+        """Penalty as a scalar tensor, differentiable wherever it is."""
+
+    @abstractmethod
+    def curvature(self, weight: Tensor) -> Tensor:
+        """Second derivative for each entry of ``weight`` (same shape), zero at a kink."""
+
+    @abstractmethod
+    def prox(self, weight: Tensor, step: float | Tensor) -> Tensor:
+        """``argmin_u  |u - weight|^2 / (2 step) + value(u)``, entry by entry."""
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={value:g}" for name, value in vars(self).items())
+        return f"{type(self).__name__}({settings})"
+
+
+class L2(Penalty):
+    """Ridge: ``alpha / 2 * sum(weight^2)`` (Hoerl and Kennard, 1970).
+
+    Parameters
+    ----------
+    alpha : float
+        Strength, finite and ``>= 0``.
+
+    Raises
+    ------
+    ValueError
+        If ``alpha`` is negative or not finite.
+    """
+
+    smooth = True
+
+    def __init__(self, alpha: float) -> None:
+        self.alpha = _checked_alpha(alpha)
+
+    def value(self, weight: Tensor) -> Tensor:
+        """``alpha / 2 * sum(weight^2)``."""
+        return 0.5 * self.alpha * weight.square().sum()
+
+    def curvature(self, weight: Tensor) -> Tensor:
+        """``alpha`` for every entry."""
+        return torch.full_like(weight, self.alpha)
+
+    def prox(self, weight: Tensor, step: float | Tensor) -> Tensor:
+        """Shrink towards zero by ``1 / (1 + step * alpha)``."""
+        return weight / (1 + step * self.alpha)
+
+
+class L1(Penalty):
+    """Lasso: ``alpha * sum(abs(weight))`` (Tibshirani, 1996).
+
+    Parameters
+    ----------
+    alpha : float
+        Strength, finite and ``>= 0``.
+
+    Raises
+    ------
+    ValueError
+        If ``alpha`` is negative or not finite.
+    """
+
+    smooth = False
+
+    def __init__(self, alpha: float) -> None:
+        self.alpha = _checked_alpha(alpha)
+
+    def value(self, weight: Tensor) -> Tensor:
+        """``alpha * sum(abs(weight))``."""
+        return self.alpha * weight.abs().sum()
+
+    def curvature(self, weight: Tensor) -> Tensor:
+        """Zero away from the kinks."""
+        return torch.zeros_like(weight)
+
+    def prox(self, weight: Tensor, step: float | Tensor) -> Tensor:
+        """Soft threshold: move ``step * alpha`` towards zero and stop there."""
+        return weight.sign() * (weight.abs() - step * self.alpha).clamp(min=0)
+
+
+class ElasticNet(Penalty):
+    """``alpha * (l1_ratio * sum(abs(weight)) + (1 - l1_ratio) / 2 * sum(weight^2))``.
+
+    Parameters
+    ----------
+    alpha : float
+        Strength, finite and ``>= 0``.
+    l1_ratio : float
+        Share of L1, in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If ``alpha`` or ``l1_ratio`` is out of its range.
+
+    References
+    ----------
+    Zou and Hastie, Regularization and variable selection via the elastic net (2005).
+    """
+
+    smooth = False
+
+    def __init__(self, alpha: float, l1_ratio: float = 0.5) -> None:
+        self.alpha = _checked_alpha(alpha)
+        if not 0 <= l1_ratio <= 1:
+            raise ValueError(f"l1_ratio is {l1_ratio!r}, but it is a share, from 0 (L2) to 1 (L1)")
+        self.l1_ratio = float(l1_ratio)
+
+    def value(self, weight: Tensor) -> Tensor:
+        """The mixture of both norms."""
+        ridge = 0.5 * (1 - self.l1_ratio) * weight.square().sum()
+        return self.alpha * (self.l1_ratio * weight.abs().sum() + ridge)
+
+    def curvature(self, weight: Tensor) -> Tensor:
+        """The ridge share of ``alpha`` for every entry."""
+        return torch.full_like(weight, self.alpha * (1 - self.l1_ratio))
+
+    def prox(self, weight: Tensor, step: float | Tensor) -> Tensor:
+        """Soft threshold, then shrink."""
+        soft = weight.sign() * (weight.abs() - step * self.alpha * self.l1_ratio).clamp(min=0)
+        return soft / (1 + step * self.alpha * (1 - self.l1_ratio))
+
+
+def _checked_alpha(alpha: float) -> float:
+    if not (math.isfinite(alpha) and alpha >= 0):
+        raise ValueError(
+            f"alpha is {alpha!r}, but a penalty's strength is finite and not negative: "
+            "use 0 for none"
+        )
+    return float(alpha)

@@ -1,0 +1,37 @@
+"""Sample weights as numbers: checked once, and scaled to mean one."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def mean_one(factor: Tensor) -> Tensor:
+    """Scale to mean one; exact for ones, and safe for weights whose sum would overflow."""
+    factor = factor / factor.max()
+    return factor * (len(factor) / factor.sum())
+
+
+def checked_weights(weights: Tensor, n: int, name: str) -> Tensor:
+    """``weights`` as they are, if they can weigh ``n`` rows.
+
+    Raises
+    ------
+    ValueError
+        If the shape is not (n,), an entry is negative, NaN or infinite, or all are zero.
+    """
+    if weights.shape != (n,):
+        raise ValueError(
+            f"{name} has shape {tuple(weights.shape)}, but one weight for each of the {n} rows is "
+            "needed"
+        )
+    wrong = ~((weights >= 0) & torch.isfinite(weights))
+    if bool(wrong.any()):
+        row = int(wrong.nonzero()[0])
+        raise ValueError(
+            f"{name}: row {row} has weight {weights[row].item():g}, but weights are finite and "
+            "not negative; give 0 to leave a row out"
+        )
+    if not bool(weights.any()):
+        raise ValueError(f"{name}: all weights are zero from row 0 on, so nothing is left to fit")
+    return weights

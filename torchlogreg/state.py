@@ -1,0 +1,107 @@
+"""What a running fit shows (FitState), and who may look (Hook)."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from torchlogreg.base import Model
+from torchlogreg.data import Batch
+from torchlogreg.objective import Objective
+from torchlogreg.weighting import Weighting
+
+
+class Hook:
+    """Looks on. Override what you need; a method that is not overridden costs nothing.
+
+    A hook reads the :class:`FitState` and may call ``state.request_stop(reason)``; it never trains.
+    """
+
+    def on_fit_start(self, state: FitState) -> None:
+        """Before the first epoch; epoch is 0 and the parameters are the initial ones."""
+
+    def on_step_end(self, state: FitState) -> None:
+        """After every optimizer step."""
+
+    def on_epoch_end(self, state: FitState) -> None:
+        """After every epoch; for a full batch an epoch is one step."""
+
+    def on_fit_end(self, state: FitState) -> None:
+        """Once, whatever ended the fit: convergence, a stop, Ctrl-C or an error."""
+
+
+class FitState:
+    """What hooks see of a running fit.
+
+    Attributes
+    ----------
+    objective : Objective
+    optimizer : torch.optim.Optimizer
+    data : Batch
+        All rows, with the weights of this epoch.
+    weighting : Weighting
+    epoch, step : int
+        Epochs and optimizer steps done.
+    max_epochs : int
+    loss : Tensor
+        What the last step returned: the (mini-batch) objective before that step.
+    weight_change : Tensor
+        Largest change of a sample weight at the start of this epoch; 0 if not adaptive.
+    started : float
+        ``time.perf_counter()`` at the start.
+    stop_reason : str
+        Empty while running.
+    converged : bool
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        optimizer: Optimizer,
+        data: Batch,
+        weighting: Weighting,
+        max_epochs: int,
+    ) -> None:
+        self.objective = objective
+        self.optimizer = optimizer
+        self.data = data
+        self.weighting = weighting
+        self.max_epochs = max_epochs
+        self.epoch = 0
+        self.step = 0
+        self.loss: Tensor = torch.full((), torch.nan)
+        self.weight_change: Tensor = torch.zeros(())
+        self.previous_optimality = float("inf")
+        self.started = time.perf_counter()
+        self.stop_reason = ""
+        self.converged = False
+
+    @property
+    def model(self) -> Model:
+        """The model being trained."""
+        return self.objective.model
+
+    @property
+    def optimality(self) -> Tensor:
+        """Optimality on all rows, now; one pass, shared with whoever else asks."""
+        return self.objective.closure(self.data, self.data).optimality()
+
+    @property
+    def value(self) -> Tensor:
+        """Objective on all rows, now, penalty included."""
+        _, losses = self.objective.rows(self.data)
+        value = torch.dot(self.data.sample_weight, losses) / len(losses)
+        penalty = self.objective.penalty
+        return value if penalty is None else value + penalty.value(self.model.weight.detach())
+
+    @property
+    def rows(self) -> tuple[Tensor, Tensor]:
+        """``eta (n, k)`` and unweighted losses (n,) of all rows, now."""
+        return self.objective.rows(self.data)
+
+    def request_stop(self, reason: str) -> None:
+        """End the fit after this epoch; the first reason is kept."""
+        self.stop_reason = self.stop_reason or reason

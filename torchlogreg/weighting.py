@@ -1,0 +1,246 @@
+"""Weightings: schedules that turn what the model gets wrong into sample weights.
+
+A weighting sees a detached :class:`Snapshot` of all rows before each epoch and answers with a
+factor per row. ``fit`` multiplies the factors into the user's ``sample_weight`` and scales the
+product to mean one, so the scale of a factor never matters.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Snapshot(NamedTuple):
+    """What a weighting may look at: all rows, detached, at the current parameters.
+
+    Attributes
+    ----------
+    y : Tensor, shape (n,) or (n, K)
+    eta : Tensor, shape (n, k)
+    losses : Tensor, shape (n,)
+        Unweighted loss of each row.
+    predicted : Tensor, shape (n,)
+    previous : Tensor, or a tuple of them, or None
+        What this weighting's ``update`` returned last time; None before the first epoch.
+    """
+
+    y: Tensor
+    eta: Tensor
+    losses: Tensor
+    predicted: Tensor
+    previous: Any = None
+
+
+class Weighting(ABC):
+    """A rule for factors; ``weighting(snapshot)`` gives them, shape (n,), ``>= 0``.
+
+    Attributes
+    ----------
+    adaptive : bool
+        Whether the factors follow the model, so that they are asked for anew before every epoch.
+    needs_classes : bool
+        Whether the rule speaks of classes, so that a numeric response cannot have it.
+    """
+
+    adaptive: ClassVar[bool] = True
+    needs_classes: ClassVar[bool] = True
+
+    def __call__(self, snapshot: Snapshot) -> Tensor:
+        """Factors (n,), from ``update`` and ``factor``."""
+        return self.factor(self.update(snapshot), snapshot.y)
+
+    @abstractmethod
+    def update(self, snapshot: Snapshot) -> Any:
+        """The state after this epoch: what the next snapshot hands back as ``previous``."""
+
+    def factor(self, state: Any, y: Tensor) -> Tensor:
+        """Factors (n,) from a state; the state itself unless a rule says otherwise."""
+        factor: Tensor = state
+        return factor
+
+
+class Uniform(Weighting):
+    """Every row counts the same: training as if there were no weighting, bit for bit."""
+
+    adaptive = False
+    needs_classes = False
+
+    def update(self, snapshot: Snapshot) -> Tensor:
+        """Ones."""
+        return torch.ones_like(snapshot.losses)
+
+
+class ClassBalanced(Weighting):
+    """Every class counts the same: factor ``n / (K n_j)`` for the rows of class ``j``.
+
+    Soft targets are counted by their shares. King and Zeng (2001), scikit-learn's "balanced".
+    """
+
+    adaptive = False
+
+    def update(self, snapshot: Snapshot) -> Tensor:
+        """Inverse class frequencies."""
+        shares = class_shares(snapshot.y, snapshot.losses.dtype)  # (n, K)
+        counts = shares.sum(0)
+        per_class = torch.where(counts > 0, len(shares) / (shares.shape[1] * counts), 0.0)
+        return shares @ per_class
+
+
+class ClassWeights(Weighting):
+    """A fixed factor for each class.
+
+    Parameters
+    ----------
+    factors : mapping of int to float
+        Factor of each class; classes that are not named keep one.
+
+    Raises
+    ------
+    ValueError
+        If a factor is negative or not finite.
+    """
+
+    adaptive = False
+
+    def __init__(self, factors: Mapping[int, float]) -> None:
+        for label, value in factors.items():
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(
+                    f"class {label} has weight {value}, but weights are finite and not negative"
+                )
+        self.factors = dict(factors)
+
+    def update(self, snapshot: Snapshot) -> Tensor:
+        """The factor of each row's class, averaged over soft targets."""
+        shares = class_shares(snapshot.y, snapshot.losses.dtype)
+        per_class = shares.new_ones(shares.shape[1])
+        for label, value in self.factors.items():
+            if label in range(len(per_class)):
+                per_class[label] = value
+        return shares @ per_class
+
+
+class BoostMisclassified(Weighting):
+    """Rows that the model gets wrong gain weight as training goes.
+
+    Before each epoch the factor of every row that is then misclassified is multiplied by
+    ``factor``, up to ``cap``.
+
+    Parameters
+    ----------
+    factor : float
+        ``>= 1``.
+    cap : float, optional
+        Largest factor a row can reach. Default: ``factor``, so that a row is boosted once, which is
+        the rule of the original cost logger (2, and it stays 2). ``math.inf`` lets persistent
+        mistakes grow without bound, and training then never settles.
+    sticky : bool
+        True: a row that becomes right keeps its factor. False: it falls back to one.
+
+    Raises
+    ------
+    ValueError
+        If ``factor`` or ``cap`` is below one.
+    """
+
+    def __init__(
+        self, factor: float = 2.0, *, cap: float | None = None, sticky: bool = True
+    ) -> None:
+        cap = factor if cap is None else cap
+        if not (math.isfinite(factor) and factor >= 1 and cap >= 1):
+            raise ValueError(
+                f"factor={factor}, cap={cap}: both are at least 1, or mistakes would lose weight"
+            )
+        self.boost = float(factor)
+        self.cap = float(cap)
+        self.sticky = sticky
+
+    def update(self, snapshot: Snapshot) -> Tensor:
+        """Multiply where wrong; keep or reset where right."""
+        ones = torch.ones_like(snapshot.losses)
+        previous = ones if snapshot.previous is None else snapshot.previous
+        boosted = (previous * self.boost).clamp(max=self.cap)
+        return torch.where(misclassified(snapshot), boosted, previous if self.sticky else ones)
+
+
+class ClassMean(Weighting):
+    """Row factors reduced to class factors, as in the original cost logger.
+
+    Class 0 counts one, class ``j`` the mean of *all* rows' factors under ``rows`` for every
+    ``j >= 1``: the original passed ``class_weight={0: 1, 1: mean(weights)}``. It therefore shifts
+    weight to class 1 whatever class the mistakes are of; ``BoostMisclassified`` does what its text
+    promised.
+
+    Parameters
+    ----------
+    rows : Weighting, optional
+        Default ``BoostMisclassified()``.
+    """
+
+    def __init__(self, rows: Weighting | None = None) -> None:
+        self.rows = BoostMisclassified() if rows is None else rows
+
+    def update(self, snapshot: Snapshot) -> Any:
+        """The state of the row weighting."""
+        return self.rows.update(snapshot)
+
+    def factor(self, state: Any, y: Tensor) -> Tensor:
+        """One for class 0, the mean factor for the others."""
+        mean = self.rows.factor(state, y).mean()
+        zero_share = class_shares(y, mean.dtype)[:, 0]
+        return zero_share + (1 - zero_share) * mean
+
+
+class Focal(Weighting):
+    """Factor ``(1 - p_i)^gamma`` with ``p_i`` the probability given to what happened.
+
+    Parameters
+    ----------
+    gamma : float
+        ``>= 0``; 0 is uniform.
+
+    Raises
+    ------
+    ValueError
+        If ``gamma`` is negative.
+
+    References
+    ----------
+    Lin et al., Focal loss for dense object detection (2017). There the factor is differentiated;
+    here, as a sample weight, it is held fixed within an epoch.
+    """
+
+    def __init__(self, gamma: float = 2.0) -> None:
+        if not (math.isfinite(gamma) and gamma >= 0):
+            raise ValueError(f"gamma is {gamma}, but it is finite and not negative")
+        self.gamma = float(gamma)
+
+    def update(self, snapshot: Snapshot) -> Tensor:
+        """``p_i = exp(-loss_i)``; a data set without any surprise is weighted uniformly."""
+        factor = (-torch.expm1(-snapshot.losses)).pow(self.gamma)
+        return torch.where(factor.sum() > 0, factor, torch.ones_like(factor))
+
+
+def class_shares(y: Tensor, dtype: torch.dtype) -> Tensor:
+    """Targets as distributions over the classes, (n, K); hard labels become one-hot rows."""
+    if y.ndim == 2:
+        return y
+    if y.is_floating_point():  # binary, hard or soft
+        return torch.stack((1 - y, y), dim=1).to(dtype)
+    return torch.nn.functional.one_hot(y).to(dtype)
+
+
+def misclassified(snapshot: Snapshot) -> Tensor:
+    """Rows whose prediction is not the (most probable) label, boolean (n,)."""
+    y = snapshot.y
+    if y.ndim == 2:
+        label = y.argmax(dim=1)
+    else:
+        label = (y >= 0.5).long() if y.is_floating_point() else y
+    return snapshot.predicted != label
