@@ -1,1 +1,65 @@
+"""torchlogreg: linear, logistic, multinomial and ordinal regression as nn.Modules."""
 
+from torchlogreg import losses
+from torchlogreg.base import Model
+from torchlogreg.combinators import Product, Smoothed
+from torchlogreg.data import Batch, minibatches
+from torchlogreg.fit import FitResult, fit
+from torchlogreg.history import History
+from torchlogreg.models import (
+    LinearRegression,
+    LogisticRegression,
+    OrdinalRegression,
+    SoftmaxRegression,
+)
+from torchlogreg.objective import Closure, Objective
+from torchlogreg.optim import OPTIMIZERS, Newton, ProximalGradient
+from torchlogreg.penalties import L1, L2, ElasticNet, Penalty
+from torchlogreg.state import FitState, Hook
+from torchlogreg.weighting import (
+    BoostMisclassified,
+    ClassBalanced,
+    ClassMean,
+    ClassWeights,
+    Focal,
+    Snapshot,
+    Uniform,
+    Weighting,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "L1",
+    "L2",
+    "OPTIMIZERS",
+    "Batch",
+    "BoostMisclassified",
+    "ClassBalanced",
+    "ClassMean",
+    "ClassWeights",
+    "Closure",
+    "ElasticNet",
+    "FitResult",
+    "FitState",
+    "Focal",
+    "History",
+    "Hook",
+    "LinearRegression",
+    "LogisticRegression",
+    "Model",
+    "Newton",
+    "Objective",
+    "OrdinalRegression",
+    "Penalty",
+    "Product",
+    "ProximalGradient",
+    "Smoothed",
+    "Snapshot",
+    "SoftmaxRegression",
+    "Uniform",
+    "Weighting",
+    "fit",
+    "losses",
+    "minibatches",
+]

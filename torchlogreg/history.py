@@ -83,12 +83,13 @@ class History:
         """
         path = Path(path)
         path = path if path.suffix == ".npz" else path.with_name(path.name + ".npz")
-        arrays = {f"records/{name}": array for name, array in self.records.items()}
+        arrays = {"meta": np.array(json.dumps(self.meta))}
+        arrays |= {f"records/{name}": array for name, array in self.records.items()}
         arrays |= {f"data/{name}": array for name, array in self.data.items()}
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
             with open(temporary, "wb") as file:
-                np.savez_compressed(file, meta=np.array(json.dumps(self.meta)), **arrays)
+                np.savez_compressed(file, allow_pickle=False, **arrays)
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)

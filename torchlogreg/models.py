@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -286,39 +284,6 @@ class OrdinalRegression(Model):
     def extra_repr(self) -> str:
         """Shape and link."""
         return f"{super().extra_repr()}, link={self.link!r}"
-
-
-def config(model: Model) -> dict[str, Any]:
-    """Class name and constructor arguments of a model, JSON-able; ``build`` inverts it."""
-    facts: dict[str, Any] = {"class": type(model).__name__, "n_features": model.n_features}
-    if isinstance(model, SoftmaxRegression):
-        facts |= {"n_classes": model.n_classes, "reference": model.reference}
-    if isinstance(model, OrdinalRegression):
-        facts |= {"n_classes": model.n_classes, "link": model.link, "bias": model.first is not None}
-    else:
-        facts["bias"] = model.bias is not None
-    return facts
-
-
-def build(facts: Mapping[str, Any], dtype: torch.dtype | None = None) -> Model:
-    """A model at its starting point, from what ``config`` returned.
-
-    Raises
-    ------
-    ValueError
-        If the class is not one of ours.
-    """
-    arguments = dict(facts)
-    name = arguments.pop("class", None)
-    if name not in MODELS:
-        raise ValueError(f"unknown model class {name!r}; the classes are {', '.join(MODELS)}")
-    return MODELS[name](**arguments, dtype=dtype)
-
-
-MODELS: Mapping[str, type[Any]] = MappingProxyType(
-    {c.__name__: c for c in (LinearRegression, LogisticRegression, SoftmaxRegression)}
-    | {"OrdinalRegression": OrdinalRegression}
-)
 
 
 def _check_n_classes(n_classes: int) -> None:

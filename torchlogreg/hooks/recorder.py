@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from torchlogreg.configuration import config
 from torchlogreg.history import History
-from torchlogreg.models import config
 from torchlogreg.state import FitState, Hook
 from torchlogreg.weighting import Snapshot, misclassified
 
