@@ -129,8 +129,9 @@ class ClassWeights(Weighting):
 class BoostMisclassified(Weighting):
     """Rows that the model gets wrong gain weight as training goes.
 
-    Before each epoch the factor of every row that is then misclassified is multiplied by
-    ``factor``, up to ``cap``.
+    Before each epoch but the first the factor of every row that is then misclassified is multiplied
+    by ``factor``, up to ``cap``. The first epoch is plain: at its start the model has learnt
+    nothing, and its mistakes (all of class 0, from zero weights) would stick.
 
     Parameters
     ----------
@@ -164,9 +165,11 @@ class BoostMisclassified(Weighting):
     def update(self, snapshot: Snapshot) -> Tensor:
         """Multiply where wrong; keep or reset where right."""
         ones = torch.ones_like(snapshot.losses)
-        previous = ones if snapshot.previous is None else snapshot.previous
-        boosted = (previous * self.boost).clamp(max=self.cap)
-        return torch.where(misclassified(snapshot), boosted, previous if self.sticky else ones)
+        if snapshot.previous is None:
+            return ones
+        boosted = (snapshot.previous * self.boost).clamp(max=self.cap)
+        kept = snapshot.previous if self.sticky else ones
+        return torch.where(misclassified(snapshot), boosted, kept)
 
 
 class ClassMean(Weighting):
