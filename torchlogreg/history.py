@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -80,16 +81,24 @@ class History:
         -------
         Path
             What was written.
+
+        Raises
+        ------
+        TypeError
+            If ``meta`` is not JSON-able, or an array holds Python objects.
         """
         path = Path(path)
         path = path if path.suffix == ".npz" else path.with_name(path.name + ".npz")
         arrays = {"meta": np.array(json.dumps(self.meta))}
         arrays |= {f"records/{name}": array for name, array in self.records.items()}
         arrays |= {f"data/{name}": array for name, array in self.data.items()}
+        for name, array in arrays.items():
+            if array.dtype.hasobject:
+                raise TypeError(f"{name} holds Python objects, but a history is loaded unpickled")
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
             with open(temporary, "wb") as file:
-                np.savez_compressed(file, allow_pickle=False, **arrays)
+                np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # no array is named allow_pickle
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -110,10 +119,14 @@ class History:
             with np.load(path, allow_pickle=False) as file:
                 meta = json.loads(str(file["meta"]))
                 arrays = {name: file[name] for name in file.files if name != "meta"}
-        except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
+            parts: dict[str, dict[str, np.ndarray]] = {"records": {}, "data": {}}
+            for name, array in arrays.items():
+                kind, _, key = name.partition("/")
+                parts[kind][key] = array
+            return cls(parts["records"], parts["data"], meta)
+        except _NOT_OURS as error:
             raise ValueError(f"{path} is no history saved by torchlogreg ({error})") from None
-        parts: dict[str, dict[str, np.ndarray]] = {"records": {}, "data": {}}
-        for name, array in arrays.items():
-            kind, _, key = name.partition("/")
-            parts.setdefault(kind, {})[key] = array
-        return cls(parts["records"], parts["data"], meta)
+
+
+_NOT_OURS = (zipfile.BadZipFile, zlib.error, KeyError, ValueError, TypeError, EOFError)
+"""What numpy and json raise on files that are damaged, foreign (a bare .npy too) or hostile."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -55,6 +56,7 @@ class Recorder(Hook):
         self.sample_weight = sample_weight
         self.keep_data = keep_data
         self.meta = dict(meta or {})
+        json.dumps(self.meta)  # fails now rather than when the finished fit is to be saved
         self._columns: dict[str, list[Any]] = {}
         self._data: dict[str, np.ndarray] = {}
 
@@ -94,27 +96,38 @@ class Recorder(Hook):
         return History(columns, self._data, self.meta)
 
     def _record(self, state: FitState) -> None:
-        optimality = state.optimality  # first: its pass over the rows serves what follows
-        _, losses = state.rows
-        n = len(losses)
-        row = {
-            "epoch": state.epoch,
-            "step": state.step,
-            "seconds": time.perf_counter() - state.started,
-            "objective": state.value,
-            "loss_weighted": torch.dot(state.data.sample_weight, losses) / n,
-            "loss_unweighted": losses.mean(),
-            "optimality": optimality,
-            "learning_rate": float(state.optimizer.param_groups[0].get("lr", np.nan)),
-            "weight_norm": state.model.weight.detach().norm(),
-            "params": torch.cat([p.detach().flatten() for p in state.model.parameters()]),
-        }
-        if state.model.n_classes is not None:
-            row["accuracy"] = accuracy(state)
+        row = {"epoch": state.epoch, "step": state.step} | figures(state)
+        row["params"] = torch.cat([p.detach().flatten() for p in state.model.parameters()])
         if self._with_weights:
             row["sample_weight"] = state.data.sample_weight
         for name, value in row.items():
             self._columns.setdefault(name, []).append(value)
+
+
+def figures(state: FitState) -> dict[str, Any]:
+    """The numbers of this moment: scalar tensors on their device, floats where the host knows them.
+
+    At most one pass over the rows, which is shared with the convergence test and other hooks.
+    """
+    optimality = state.optimality  # first: its pass over the rows serves what follows
+    _, losses = state.rows
+    numbers = {
+        "seconds": time.perf_counter() - state.started,
+        "objective": state.value,
+        "loss_weighted": torch.dot(state.data.sample_weight, losses) / len(losses),
+        "loss_unweighted": losses.mean(),
+        "optimality": optimality,
+        "learning_rate": learning_rate(state),
+        "weight_norm": state.model.weight.detach().norm(),
+    }
+    if state.model.n_classes is not None:
+        numbers["accuracy"] = accuracy(state)
+    return numbers
+
+
+def learning_rate(state: FitState) -> float:
+    """That of the first parameter group, or NaN for an optimizer that has none."""
+    return float(state.optimizer.param_groups[0].get("lr", np.nan))
 
 
 def accuracy(state: FitState) -> Tensor:
@@ -126,13 +139,12 @@ def accuracy(state: FitState) -> Tensor:
 
 def describe(state: FitState) -> dict[str, Any]:
     """Model, optimizer, penalty and weighting of a fit, as JSON-able facts."""
-    group = state.optimizer.param_groups[0]
     return {
         "model": config(state.model),
         "params": [[name, list(p.shape)] for name, p in state.model.named_parameters()],
         "n_rows": len(state.data),
         "optimizer": type(state.optimizer).__name__,
-        "learning_rate": float(group.get("lr", np.nan)),
+        "learning_rate": learning_rate(state),
         "penalty": repr(state.objective.penalty),
         "weighting": type(state.weighting).__name__,
         "max_epochs": state.max_epochs,

@@ -1,0 +1,81 @@
+"""Progress: a bar on the terminal that does not slow the fit down."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from torchlogreg.state import FitState, Hook
+
+INTERVAL = 0.1
+"""Least time between two refreshes, in seconds."""
+
+SHARE = 20
+"""A refresh that took t seconds is followed by a pause of SHARE * t: at most 5 % overhead."""
+
+
+class Progress(Hook):
+    """A tqdm bar: epochs done, objective, optimality, epochs per second.
+
+    Figures are computed and fetched only when the bar is redrawn, at most ten times a second, and
+    more rarely where computing them is slow. The last line stays and says why the fit ended.
+
+    Parameters
+    ----------
+    description : str
+        Text in front of the bar.
+    force : bool
+        Draw even if standard error is not a terminal; otherwise nothing is written there.
+    """
+
+    def __init__(self, *, description: str = "", force: bool = False) -> None:
+        self.description = description
+        self.force = force
+        self._bar: Any = None
+        self._due = 0.0
+
+    def on_fit_start(self, state: FitState) -> None:
+        """Draw the empty bar."""
+        terminal = sys.stderr is not None and sys.stderr.isatty()
+        if not (terminal or self.force):
+            return
+        from tqdm import tqdm  # lazily: importing the package must not load it
+
+        self._bar = tqdm(
+            total=state.max_epochs,
+            desc=self.description or None,
+            unit="epoch",
+            file=sys.stderr,
+            dynamic_ncols=True,
+        )
+        self._due = time.perf_counter() + INTERVAL
+
+    def on_epoch_end(self, state: FitState) -> None:
+        """Redraw if it is time to."""
+        if self._bar is None or time.perf_counter() < self._due:
+            return
+        state.model.weight.sum().item()  # lets queued steps finish: they are not the bar's cost
+        begun = time.perf_counter()
+        self._draw(state)
+        now = time.perf_counter()
+        self._due = now + max(INTERVAL, SHARE * (now - begun))
+
+    def on_fit_end(self, state: FitState) -> None:
+        """Draw the final line, with the reason; close the bar whatever happens."""
+        if self._bar is None:
+            return
+        reason = state.stop_reason or "max_epochs"
+        try:
+            if not reason.startswith("error"):  # after an error the figures may raise it again
+                self._draw(state, f", {reason.partition(':')[0]}")
+        finally:
+            bar, self._bar = self._bar, None
+            bar.close()
+
+    def _draw(self, state: FitState, ending: str = "") -> None:
+        optimality = float(state.optimality)  # first: its pass over the rows serves the value too
+        text = f"loss {float(state.value):.6g}, optimality {optimality:.1e}{ending}"
+        self._bar.n = state.epoch
+        self._bar.set_postfix_str(text, refresh=False)
+        self._bar.refresh()
