@@ -84,7 +84,8 @@ def audit(
 
     wide = copy.deepcopy(model).double()
     X, shares = X.double(), shares.double()
-    y = y.double() if y.is_floating_point() else y
+    if y.ndim == 2:  # float32 rows sum to one in float32 only
+        y = y.double() / y.double().sum(1, keepdim=True)
     offset = None if offset is None else offset.double()
     exact = analytic.gradient(wide, X, y, sample_weight=shares, offset=offset)  # 2
     exact_gradient = torch.cat([g.flatten() for g in exact.values()])

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -30,12 +31,17 @@ class Formulas(NamedTuple):
     curvatures: Derivative  # (n, k, k)
 
 
-class Density(NamedTuple):
-    """The density ``f`` of an ordinal link, by its logarithm and ``f'/f``."""
+class LevelDerivatives(NamedTuple):
+    """Derivatives of ``-log(F(upper) - F(lower))`` by its two ends, each (n,)."""
 
-    loss: Loss
-    log_density: Callable[[Tensor], Tensor]
-    score: Callable[[Tensor], Tensor]
+    lower: Tensor
+    upper: Tensor
+    lower_lower: Tensor
+    upper_upper: Tensor
+    lower_upper: Tensor
+
+
+Level = Callable[[Tensor, Tensor], LevelDerivatives]
 
 
 def squared_error_slopes(eta: Tensor, y: Tensor) -> Tensor:
@@ -83,50 +89,120 @@ def categorical_curvatures(eta: Tensor, y: Tensor) -> Tensor:
     return torch.diag_embed(p) - p.unsqueeze(2) * p.unsqueeze(1)
 
 
-def cumulative_slopes(density: Density, eta: Tensor, y: Tensor) -> Tensor:
-    """Slopes of an ordinal loss, shape (n, K - 1).
+def logit_level(lower: Tensor, upper: Tensor) -> LevelDerivatives:
+    """Ends of a level under the logit link, where either may be infinite.
 
-    For level ``j`` with probability ``pi = F(eta_j) - F(eta_{j-1})`` they are ``-f(eta_j) / pi`` in
-    column ``j``, ``f(eta_{j-1}) / pi`` in column ``j - 1``, and zero elsewhere. A soft target
-    averages the slopes of the levels.
-
-    Parameters
-    ----------
-    density : Density
-    eta : Tensor, shape (n, K - 1)
-    y : Tensor, shape (n,) or (n, K)
+    With ``F = sigmoid`` and ``r = 1 / (exp(upper - lower) - 1)`` the level has probability
+    ``F(upper) (1 - F(lower)) / (1 + r)``, so the slopes are ``F(lower) + r`` and
+    ``-(1 - F(upper)) - r``, and the curvatures ``F (1 - F) + r (1 + r)`` at each end and
+    ``-r (1 + r)`` between them.
 
     References
     ----------
     McCullagh, Regression models for ordinal data, J. R. Stat. Soc. B 42 (1980).
     """
-    if y.ndim == 2:
-        levels = [_level_slopes(density, eta, _constant(y, j)) for j in range(y.shape[1])]
-        return sum((y[:, j, None] * s for j, s in enumerate(levels)), torch.zeros_like(eta))
-    return _level_slopes(density, eta, y)
+    r = 1 / torch.expm1(upper - lower)
+    below, above = torch.sigmoid(lower), torch.sigmoid(-upper)
+    spread = r * (1 + r)
+    return LevelDerivatives(
+        below + r,
+        -above - r,
+        below * torch.sigmoid(-lower) + spread,
+        above * torch.sigmoid(upper) + spread,
+        -spread,
+    )
 
 
-def cumulative_curvatures(density: Density, eta: Tensor, y: Tensor) -> Tensor:
-    """Curvatures of an ordinal loss, shape (n, K - 1, K - 1).
+def probit_level(lower: Tensor, upper: Tensor) -> LevelDerivatives:
+    """Ends of a level under the probit link, where either may be infinite.
 
-    For one level they are ``s s' + diag(s f'/f)`` with ``s`` its slopes: ``(f/pi)^2 -+ f'/pi`` on
-    the diagonal and ``-f(eta_j) f(eta_{j-1}) / pi^2`` beside it. A soft target averages them.
-
-    Parameters
-    ----------
-    density : Density
-    eta : Tensor, shape (n, K - 1)
-    y : Tensor, shape (n,) or (n, K)
+    With ``h(t) = phi(t) / (Phi(upper) - Phi(lower))`` the slopes are ``h(lower)`` and
+    ``-h(upper)``; since ``phi'(t) = -t phi(t)``, the curvatures are ``h (h - lower)`` and
+    ``h (h + upper)``, and ``-h(lower) h(upper)`` between them.
 
     References
     ----------
     Pratt, Concavity of the log likelihood, J. Am. Stat. Assoc. 76 (1981).
     """
+    flip = lower + upper > 0  # the mirrored level has the same probability, and small Phi
+    high, low = torch.where(flip, -lower, upper), torch.where(flip, -upper, lower)
+    probability = _normal_cdf(high) - _normal_cdf(low)
+    at_lower, at_upper = _normal_pdf(lower) / probability, _normal_pdf(upper) / probability
+    return LevelDerivatives(
+        at_lower,
+        -at_upper,
+        at_lower * (at_lower - lower),
+        at_upper * (at_upper + upper),
+        -at_lower * at_upper,
+    )
+
+
+def cloglog_level(lower: Tensor, upper: Tensor) -> LevelDerivatives:
+    """Ends of a level under the complementary log-log link, where either may be infinite.
+
+    With ``a = exp(lower)``, ``b = exp(upper)`` and ``r = 1 / (exp(b - a) - 1)`` the level has
+    probability ``exp(-a) / (1 + r)``, so the slopes are ``a (1 + r)`` and ``-b r``, and the
+    curvatures ``a (1 + r) (1 + a r)``, ``b r (b (1 + r) - 1)``, and ``-a b r (1 + r)`` between
+    them.
+    (McCullagh, 1980, as for the logit link.)
+    """
+    a, b = lower.exp(), upper.exp()
+    r = 1 / torch.expm1(b - a)
+    return LevelDerivatives(
+        a * (1 + r),
+        -b * r,
+        a * (1 + r) * (1 + a * r),
+        b * r * (b * (1 + r) - 1),
+        -a * b * r * (1 + r),
+    )
+
+
+def cumulative_slopes(level: Level, eta: Tensor, y: Tensor) -> Tensor:
+    """Slopes of an ordinal loss, shape (n, K - 1).
+
+    Level ``j`` lies between ``eta_{j-1}`` and ``eta_j``; the outer ends are infinite and no
+    parameters. A soft target averages the slopes of the levels.
+
+    Parameters
+    ----------
+    level : callable
+        ``logit_level``, ``probit_level`` or ``cloglog_level``.
+    eta : Tensor, shape (n, K - 1)
+    y : Tensor, shape (n,) or (n, K)
+    """
     if y.ndim == 2:
-        levels = [_level_curvatures(density, eta, _constant(y, j)) for j in range(y.shape[1])]
-        zero = eta.new_zeros(*eta.shape, eta.shape[1])
-        return sum((y[:, j, None, None] * C for j, C in enumerate(levels)), zero)
-    return _level_curvatures(density, eta, y)
+        levels = [cumulative_slopes(level, eta, _same(y, j)) for j in range(y.shape[1])]
+        parts = [y[:, j, None] * s for j, s in enumerate(levels)]
+        return torch.stack(parts).sum(0)
+    at = level(*_ends(eta, y))
+    padded = F.pad(torch.zeros_like(eta), (1, 1))  # a column for either infinite end
+    row = torch.arange(len(y), device=y.device)
+    padded[row, y] = at.lower
+    padded[row, y + 1] = at.upper
+    return padded[:, 1:-1]
+
+
+def cumulative_curvatures(level: Level, eta: Tensor, y: Tensor) -> Tensor:
+    """Curvatures of an ordinal loss, shape (n, K - 1, K - 1): tridiagonal.
+
+    Parameters
+    ----------
+    level : callable
+        ``logit_level``, ``probit_level`` or ``cloglog_level``.
+    eta : Tensor, shape (n, K - 1)
+    y : Tensor, shape (n,) or (n, K)
+    """
+    if y.ndim == 2:
+        levels = [cumulative_curvatures(level, eta, _same(y, j)) for j in range(y.shape[1])]
+        blocks = [y[:, j, None, None] * C for j, C in enumerate(levels)]
+        return torch.stack(blocks).sum(0)
+    at = level(*_ends(eta, y))
+    padded = F.pad(torch.diag_embed(torch.zeros_like(eta)), (1, 1, 1, 1))
+    row = torch.arange(len(y), device=y.device)
+    padded[row, y, y] = at.lower_lower
+    padded[row, y + 1, y + 1] = at.upper_upper
+    padded[row, y, y + 1] = padded[row, y + 1, y] = at.lower_upper
+    return padded[:, 1:-1, 1:-1]
 
 
 def slopes(loss: Loss, eta: Tensor, y: Tensor) -> Tensor:
@@ -173,29 +249,32 @@ def curvatures(loss: Loss, eta: Tensor, y: Tensor) -> Tensor:
     return _formulas(loss).curvatures(eta, y)
 
 
-def _level_slopes(density: Density, eta: Tensor, level: Tensor) -> Tensor:
-    """Slopes for hard levels (n,)."""
-    log_pi = -density.loss(eta, level)
-    ratio = torch.exp(density.log_density(eta) - log_pi.unsqueeze(1))  # f / pi, (n, K - 1)
-    column = torch.arange(eta.shape[1], device=eta.device)
-    upper, lower = column == level[:, None], column == level[:, None] - 1
-    return torch.where(upper, -ratio, torch.where(lower, ratio, 0.0))
-
-
-def _level_curvatures(density: Density, eta: Tensor, level: Tensor) -> Tensor:
-    """Curvatures for hard levels (n,)."""
-    s = _level_slopes(density, eta, level)
-    return s.unsqueeze(2) * s.unsqueeze(1) + torch.diag_embed(s * density.score(eta))
-
-
 def _distribution(y: Tensor, n_classes: int) -> Tensor:
     """Hard labels as one-hot rows; distributions as they are."""
     return F.one_hot(y, n_classes) if y.ndim == 1 else y
 
 
-def _constant(y: Tensor, level: int) -> Tensor:
+def _same(y: Tensor, level: int) -> Tensor:
     """The same level for every row of ``y``."""
     return torch.full((len(y),), level, device=y.device)
+
+
+def _ends(eta: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Lower and upper end of every row's level, each (n,); the outer ones are infinite."""
+    low, high = torch.full_like(eta[:, :1], -torch.inf), torch.full_like(eta[:, :1], torch.inf)
+    ends = torch.cat((low, eta, high), dim=1)
+    return ends.gather(1, y[:, None]).squeeze(1), ends.gather(1, y[:, None] + 1).squeeze(1)
+
+
+def _normal_cdf(t: Tensor) -> Tensor:
+    """``Phi(t)``, exact in the lower tail."""
+    twice: Tensor = torch.special.erfc(-math.sqrt(0.5) * t)
+    return twice / 2
+
+
+def _normal_pdf(t: Tensor) -> Tensor:
+    """``phi(t)``."""
+    return torch.exp(-0.5 * t.square()) / math.sqrt(2 * math.pi)
 
 
 def _formulas(loss: Loss) -> Formulas:
@@ -206,36 +285,18 @@ def _formulas(loss: Loss) -> Formulas:
     return FORMULAS[loss]
 
 
-def _ordinal(density: Density) -> Formulas:
-    return Formulas(
-        lambda eta, y: cumulative_slopes(density, eta, y),
-        lambda eta, y: cumulative_curvatures(density, eta, y),
-    )
+def _ordinal(level: Level) -> Formulas:
+    """Both derivatives of the ordinal loss of a link."""
+    return Formulas(partial(cumulative_slopes, level), partial(cumulative_curvatures, level))
 
-
-LOGISTIC = Density(
-    losses.cumulative_nll,
-    lambda t: F.logsigmoid(t) + F.logsigmoid(-t),  # f = p (1 - p)
-    lambda t: -torch.tanh(t / 2),  # 1 - 2 p
-)
-NORMAL = Density(
-    losses.cumulative_probit_nll,
-    lambda t: -0.5 * t.square() - 0.5 * math.log(2 * math.pi),
-    lambda t: -t,
-)
-GUMBEL = Density(
-    losses.cumulative_cloglog_nll,
-    lambda t: t - t.exp(),  # F = 1 - exp(-exp(t))
-    lambda t: 1 - t.exp(),
-)
 
 FORMULAS: Mapping[Loss, Formulas] = MappingProxyType(
     {
         losses.squared_error: Formulas(squared_error_slopes, squared_error_curvatures),
         losses.binary_nll: Formulas(binary_slopes, binary_curvatures),
         losses.categorical_nll: Formulas(categorical_slopes, categorical_curvatures),
-        losses.cumulative_nll: _ordinal(LOGISTIC),
-        losses.cumulative_probit_nll: _ordinal(NORMAL),
-        losses.cumulative_cloglog_nll: _ordinal(GUMBEL),
+        losses.cumulative_nll: _ordinal(logit_level),
+        losses.cumulative_probit_nll: _ordinal(probit_level),
+        losses.cumulative_cloglog_nll: _ordinal(cloglog_level),
     }
 )
