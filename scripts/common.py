@@ -1,0 +1,151 @@
+"""What the scripts share: options, folders under runs/, tables, and one-line errors."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from torchlogreg import Model
+from torchlogreg.configuration import config
+
+Parser = argparse.ArgumentParser
+
+
+def parser(description: str, epilog: str = "") -> Parser:
+    """An argument parser whose --help keeps paragraphs and shows defaults."""
+
+    class Formatter(
+        argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter
+    ): ...
+
+    return Parser(description=description, epilog=epilog, formatter_class=Formatter)
+
+
+def add_device_options(options: Parser) -> None:
+    """--device, --dtype, --seed."""
+    options.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: cuda if there is"
+    )
+    options.add_argument("--dtype", choices=("float64", "float32"), default="float64", help="real")
+    options.add_argument("--seed", type=int, default=0, help="of whatever is random")
+
+
+def add_output_options(options: Parser, name: str) -> None:
+    """--out, --name."""
+    options.add_argument("--out", type=Path, default=Path("runs"), help="folder of all runs")
+    options.add_argument("--name", default=name, help="folder of this experiment under --out")
+
+
+def device_of(name: str) -> torch.device:
+    """The device a name means here.
+
+    Raises
+    ------
+    ValueError
+        If cuda is asked for and there is none.
+    """
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise ValueError("--device cuda, but torch sees no CUDA device here; use --device cpu")
+    return torch.device("cuda" if name != "cpu" and available else "cpu")
+
+
+def dtype_of(name: str) -> torch.dtype:
+    """torch.float64 or torch.float32."""
+    return torch.float64 if name == "float64" else torch.float32
+
+
+@contextmanager
+def new_folder(out: Path, name: str) -> Iterator[Path]:
+    """A folder that did not exist: ``out/name``, else ``out/name-2``, ``-3``, ...
+
+    An earlier experiment is never overwritten. If the body fails, what it left unfinished goes
+    again (a run's folder without its ``history.npz``, then the folder itself if that empties it);
+    Ctrl-C is no failure, since ``fit`` ends cleanly on it.
+    """
+    if not name or Path(name).name != name:
+        raise ValueError(f"--name is {name!r}, but it is a single folder name under --out")
+    made = [p for p in (out, *out.parents) if not p.exists()]
+    number = 1
+    while True:
+        folder = out / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir(parents=True)
+            break
+        except FileExistsError:
+            if out.exists() and not out.is_dir():
+                raise ValueError(f"--out {out} is a file, but a folder is needed") from None
+            number += 1
+    try:
+        yield folder
+    except Exception:
+        for run in folder.iterdir():
+            if run.is_dir() and not (run / "history.npz").exists():
+                shutil.rmtree(run, ignore_errors=True)
+        for empty in (folder, *made):
+            if empty.is_dir() and not any(empty.iterdir()):
+                empty.rmdir()
+        raise
+
+
+def save_model(model: Model, folder: Path, facts: dict[str, Any]) -> None:
+    """``model.pt`` (a state_dict, on the CPU) and ``model.json`` (how to build it; ``facts``)."""
+    state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
+    torch.save(state, folder / ".model.pt.tmp")
+    os.replace(folder / ".model.pt.tmp", folder / "model.pt")  # whole or not at all
+    text = json.dumps({"model": config(model), **facts}, indent=2)
+    (folder / "model.json").write_text(text + "\n")
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Columns of text, numbers to the right."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    widths = [max(len(row[j]) for row in (list(header), *cells)) for j in range(len(header))]
+    lines = [
+        "  ".join(
+            h.rjust(w) if j else h.ljust(w)
+            for j, (h, w) in enumerate(zip(header, widths, strict=True))
+        )
+    ]
+    lines.append("  ".join("-" * w for w in widths))
+    for row in cells:
+        lines.append(
+            "  ".join(
+                c.rjust(w) if j else c.ljust(w)
+                for j, (c, w) in enumerate(zip(row, widths, strict=True))
+            )
+        )
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def heading(text: str) -> None:
+    """A blank line, the text, a rule."""
+    print(f"\n{text}\n{'=' * len(text)}")
+
+
+def main_guard(main: Callable[[], int | None]) -> None:
+    """Run ``main``; bad input becomes one line on stderr and exit status 2."""
+    try:
+        status = main()
+    except (ValueError, OSError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        status = 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        status = 130
+    sys.exit(status or 0)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

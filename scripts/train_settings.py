@@ -1,0 +1,171 @@
+"""The command line of train.py, and what its words stand for."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.optim import lr_scheduler
+
+from common import add_device_options, add_output_options, parser
+from torchlogreg import (
+    L1,
+    L2,
+    OPTIMIZERS,
+    BoostMisclassified,
+    ClassBalanced,
+    ClassMean,
+    ElasticNet,
+    Focal,
+    LinearRegression,
+    LogisticRegression,
+    Model,
+    OrdinalRegression,
+    Penalty,
+    Smoothed,
+    SoftmaxRegression,
+    Weighting,
+)
+from torchlogreg.datasets import DATASETS, Dataset
+
+DESCRIPTION = """\
+Train a normal and a misclassification-weighted model side by side, and keep everything.
+
+Without arguments: binary logistic regression on scikit-learn's breast cancer data (569 tumours,
+30 measurements), once plain and once with rows that the model gets wrong gaining weight as
+training goes. Under runs/breast_cancer/ you then find, for each of the two, TensorBoard events
+(live while it trains), the model, and its history; and a picture of both cost curves.
+"""
+
+EPILOG = """\
+examples:
+  python scripts/train.py
+  python scripts/train.py --data iris --optimizer adam --epochs 500
+  python scripts/train.py --data my.csv --target bought --weighting focal --penalty l2 --alpha 0.01
+  python scripts/train.py --data levels --model ordinal --link probit
+  tensorboard --logdir runs        (in another terminal, at any time)
+"""
+
+WEIGHTINGS: dict[str, Callable[[argparse.Namespace], Weighting]] = {
+    "boost": lambda a: BoostMisclassified(a.factor, cap=a.cap, sticky=not a.forget),
+    "class_mean": lambda a: ClassMean(BoostMisclassified(a.factor, cap=a.cap)),
+    "balanced": lambda a: ClassBalanced(),
+    "focal": lambda a: Smoothed(Focal(a.gamma)),
+}
+
+SCHEDULES: dict[str, Callable[[int], Any]] = {
+    "cosine": lambda n: functools.partial(lr_scheduler.CosineAnnealingLR, T_max=n),
+    "step": lambda n: functools.partial(lr_scheduler.StepLR, step_size=max(1, n // 3)),
+    "exponential": lambda n: functools.partial(lr_scheduler.ExponentialLR, gamma=0.01 ** (1 / n)),
+    "plateau": lambda n: lr_scheduler.ReduceLROnPlateau,
+}
+
+
+def options() -> argparse.ArgumentParser:
+    """The command line."""
+    p = parser(DESCRIPTION, EPILOG)
+    data = p.add_argument_group("data")
+    data.add_argument(
+        "--data",
+        default="breast_cancer",
+        metavar="NAME|FILE",
+        help=f"a set ({', '.join(DATASETS)}) or a .csv, .parquet or .npy file",
+    )
+    data.add_argument("--target", metavar="COLUMN", help="what to predict, in a file")
+    data.add_argument("--test-size", type=float, default=0.2, help="share of rows held out")
+    data.add_argument(
+        "--no-standardize",
+        dest="standardize",
+        action="store_false",
+        help="train on raw columns (else they are standardised, and the model is folded back)",
+    )
+    model = p.add_argument_group("model")
+    model.add_argument(
+        "--model",
+        choices=("auto", "linear", "logistic", "softmax", "ordinal"),
+        default="auto",
+        help="auto: by the target",
+    )
+    model.add_argument("--link", choices=("logit", "probit", "cloglog"), default="logit")
+    model.add_argument("--no-bias", dest="bias", action="store_false", help="no intercept")
+    model.add_argument("--penalty", choices=("none", "l2", "l1", "elasticnet"), default="l2")
+    model.add_argument("--alpha", type=float, default=0.001, help="strength of the penalty")
+    model.add_argument("--l1-ratio", type=float, default=0.5, help="share of L1 in elasticnet")
+    weighting = p.add_argument_group("weighting of the second run")
+    weighting.add_argument("--weighting", choices=("none", *WEIGHTINGS), default="boost")
+    weighting.add_argument("--factor", type=float, default=2.0, help="gain of a misclassified row")
+    weighting.add_argument("--cap", type=float, help="most a row can gain (default: --factor)")
+    weighting.add_argument("--forget", action="store_true", help="rows that become right fall back")
+    weighting.add_argument("--gamma", type=float, default=2.0, help="exponent of focal")
+    training = p.add_argument_group("training")
+    training.add_argument(
+        "--optimizer",
+        choices=("auto", *sorted(OPTIMIZERS)),
+        help="auto: chosen by size and penalty; "
+        "default: lbfgs, or proximal_gradient for l1 and elasticnet, or adam for mini-batches",
+    )
+    training.add_argument("--lr", type=float, help="learning rate (default: the optimizer's)")
+    training.add_argument("--schedule", choices=tuple(SCHEDULES), help="of the learning rate")
+    training.add_argument("--epochs", type=int, default=200, help="at most")
+    training.add_argument("--tol", type=float, default=1e-6, help="converged at this optimality")
+    training.add_argument("--batch-size", type=int, help="rows a step (default: all)")
+    add_device_options(p)
+    add_output_options(p, "")
+    return p
+
+
+def make_model(
+    args: argparse.Namespace, dataset: Dataset, device: torch.device, dtype: torch.dtype
+) -> Model:
+    """The model that --model and the target ask for."""
+    n_classes, p = len(dataset.class_names), len(dataset.feature_names)
+    kind = args.model
+    if kind == "auto":
+        several = "ordinal" if dataset.ordered else "softmax"
+        kind = "linear" if n_classes == 0 else "logistic" if n_classes == 2 else several
+    if kind == "linear" and n_classes:
+        raise ValueError(f"--model linear, but {dataset.target_name!r} has classes; use logistic")
+    if kind != "linear" and not n_classes:
+        raise ValueError(f"--model {kind}, but {dataset.target_name!r} is a number; use linear")
+    if kind == "logistic" and n_classes != 2:
+        raise ValueError(f"--model logistic, but there are {n_classes} classes; use softmax")
+    if kind == "linear":
+        return LinearRegression(p, bias=args.bias, device=device, dtype=dtype)
+    if kind == "logistic":
+        return LogisticRegression(p, bias=args.bias, device=device, dtype=dtype)
+    if kind == "softmax":
+        return SoftmaxRegression(p, n_classes, bias=args.bias, device=device, dtype=dtype)
+    return OrdinalRegression(
+        p, n_classes, link=args.link, bias=args.bias, device=device, dtype=dtype
+    )
+
+
+def chosen_weightings(args: argparse.Namespace, model: Model) -> dict[str, Weighting | None]:
+    """Names of the runs and their weightings."""
+    if args.weighting == "none" or model.n_classes is None:
+        return {"normal": None}
+    return {"normal": None, "weighted": WEIGHTINGS[args.weighting](args)}
+
+
+def make_penalty(args: argparse.Namespace) -> Penalty | None:
+    """The penalty that --penalty names."""
+    if args.penalty == "none":
+        return None
+    if args.penalty == "elasticnet":
+        return ElasticNet(args.alpha, args.l1_ratio)
+    return L2(args.alpha) if args.penalty == "l2" else L1(args.alpha)
+
+
+def make_optimizer(args: argparse.Namespace, penalty: Penalty | None) -> Any:
+    """A factory for the optimizer that --optimizer names."""
+    name = args.optimizer
+    if name == "auto":
+        return None
+    if name is None:
+        name = "adam" if args.batch_size else "lbfgs"
+        name = name if penalty is None or penalty.smooth else "proximal_gradient"
+    factory = OPTIMIZERS[name]
+    return factory if args.lr is None else functools.partial(factory, lr=args.lr)
