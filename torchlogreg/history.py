@@ -116,7 +116,8 @@ class History:
             If there is none.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            # Opened here: np.load leaves the file open when it turns out to be no zip.
+            with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
                 meta = json.loads(str(file["meta"]))
                 arrays = {name: file[name] for name in file.files if name != "meta"}
             parts: dict[str, dict[str, np.ndarray]] = {"records": {}, "data": {}}

@@ -40,6 +40,13 @@ class Recorder(Hook):
     ----------
     history : History
         Complete once the fit has ended; before that, what has been recorded so far.
+
+    Raises
+    ------
+    ValueError
+        If ``every`` is not positive.
+    TypeError
+        If ``meta`` is not JSON-able.
     """
 
     def __init__(
@@ -56,7 +63,10 @@ class Recorder(Hook):
         self.sample_weight = sample_weight
         self.keep_data = keep_data
         self.meta = dict(meta or {})
-        json.dumps(self.meta)  # fails now rather than when the finished fit is to be saved
+        try:  # now rather than when the finished fit is to be saved
+            json.dumps(self.meta)
+        except TypeError as error:
+            raise TypeError(f"meta is stored as JSON, and {error}; pass str(...) of it") from None
         self._columns: dict[str, list[Any]] = {}
         self._data: dict[str, np.ndarray] = {}
 
@@ -134,7 +144,7 @@ def accuracy(state: FitState) -> Tensor:
     """Share of rows whose most probable class is the label, unweighted, a scalar tensor."""
     eta, losses = state.rows
     snapshot = Snapshot(state.data.y, eta, losses, state.model.predict(eta))
-    return 1 - misclassified(snapshot).to(losses.dtype).mean()
+    return (~misclassified(snapshot)).to(losses.dtype).mean()
 
 
 def describe(state: FitState) -> dict[str, Any]:

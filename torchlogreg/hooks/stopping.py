@@ -166,7 +166,7 @@ class StopOnNonFinite(Hook):
         if name == "loss":  # it overflows first; the largest parameter tells why
             weight = watched["weight"].abs()
             where, value = _entry(watched["weight"], weight == weight.max())
-            what += f" and weight{where} {value:g}"
+            what += f" and weight{where} is {value:g}"
         state.request_stop(
             f"non-finite: {what} after epoch {state.epoch} with lr {learning_rate(state):g}; "
             "lower the learning rate"

@@ -51,7 +51,7 @@ class TensorBoardScalars(Hook):
         Epochs from one point of a curve to the next, ``>= 1``.
     hparams : mapping of str to str, int, float or bool, optional
         Settings of your own, added to (and overriding) what the fit knows: model, optimizer, lr,
-        penalty, weighting, dtype, device, rows, epochs, steps per epoch.
+        penalty, weighting, dtype, device, rows, epochs, steps per epoch, why it stopped.
     metrics : callable, optional
         From the final :class:`FitState` to numbers by tag, such as ``{"test/accuracy": 0.97}``;
         called once, at the end, and shown in the HPARAMS table beside the final curves.
@@ -98,6 +98,7 @@ class TensorBoardScalars(Hook):
             str(self.log_dir), max_queue=1000, flush_secs=math.ceil(FLUSH_SECONDS)
         )
         self._begun = time.time()
+        self._settings = _settings(state) | self.hparams  # now: a scheduler will change lr
         self._last_epoch = -1
         self._due = 0.0
         self._pending: list[tuple[int, float, dict[str, Any], list[str], Tensor]] = []
@@ -124,7 +125,10 @@ class TensorBoardScalars(Hook):
             writer, self._writer = self._writer, None
             failed = reason == "interrupted" or reason.startswith("error")
             try:
-                settings = _settings(state) | self.hparams
+                settings = self._settings | {
+                    "steps_per_epoch": state.step // max(state.epoch, 1),
+                    "stop_reason": (reason or "max_epochs").partition(":")[0],
+                }
                 for summary in _session(settings, self._tags, self._begun, failed):
                     writer.file_writer.add_summary(summary)
             finally:
@@ -189,12 +193,10 @@ def _settings(state: FitState) -> dict[str, str | int | float]:
         "lr": facts["learning_rate"],
         "penalty": facts["penalty"],
         "weighting": facts["weighting"],
-        "steps_per_epoch": state.step // max(state.epoch, 1),
         "n_rows": facts["n_rows"],
         "max_epochs": facts["max_epochs"],
         "dtype": facts["dtype"],
         "device": facts["device"],
-        "stop_reason": state.stop_reason or "max_epochs",
     }
 
 
