@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from problems import MODELS, problem
 
+from problems import MODELS, problem
 from torchlogreg import BoostMisclassified, FitState, History, Hook, Weighting, fit
 from torchlogreg.configuration import build
 from torchlogreg.data import Batch

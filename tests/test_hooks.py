@@ -9,9 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from problems import MODELS, problem
 from torch import Tensor
 
+from problems import MODELS, problem
 from torchlogreg import FitResult, FitState, Hook, LinearRegression, LogisticRegression, fit
 from torchlogreg.hooks import EarlyStopping, Progress, Recorder, StopOnNonFinite
 from torchlogreg.hooks import progress as progress_module

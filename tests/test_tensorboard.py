@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from problems import CLASSIFIERS, MODELS, problem
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.api_pb2 import Status
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
+from problems import CLASSIFIERS, MODELS, problem
 from torchlogreg import L2, BoostMisclassified, FitResult, FitState, Hook, fit
 from torchlogreg.hooks import Recorder, TensorBoardScalars
 from torchlogreg.hooks import tensorboard as module
@@ -238,7 +238,7 @@ def test_folder_that_cannot_be_written_is_refused_in_one_line(tmp_path: Path, be
     case = problem("logistic")
     model = case.model()
     hook = TensorBoardScalars(tmp_path / "file" / below)
-    with pytest.raises(OSError, match="cannot be written .* choose another folder") as caught:
+    with pytest.raises(OSError, match=r"cannot be written .* choose another folder") as caught:
         fit(model, case.X, case.y, hooks=[hook])
     assert "\n" not in str(caught.value) and not model.weight.any()
 

@@ -55,7 +55,7 @@ class Progress(Hook):
         """Redraw if it is time to."""
         if self._bar is None or time.perf_counter() < self._due:
             return
-        state.model.weight.detach().sum().item()  # lets queued steps finish: they are not the bar's cost
+        state.model.weight.detach().sum().item()  # queued steps are not the bar's cost
         begun = time.perf_counter()
         self._draw(state)
         now = time.perf_counter()
