@@ -19,13 +19,10 @@ from torchlogreg.objective import Objective
 
 
 class Interrupt(Hook):
-    """Ctrl-C at one epoch."""
-
-    def __init__(self, epoch: int) -> None:
-        self.epoch = epoch
+    """Ctrl-C at epoch 5."""
 
     def on_epoch_end(self, state: FitState) -> None:
-        if state.epoch == self.epoch:
+        if state.epoch == 5:
             raise KeyboardInterrupt
 
 
@@ -82,7 +79,6 @@ def test_every_record_can_be_computed_again_from_its_parameters(name: str) -> No
 def test_start_and_last_epoch_are_always_recorded(every: int, epochs: list[int]) -> None:
     history = record(Recorder(every))
     assert history["epoch"].tolist() == list(epochs)
-    assert len(history) == len(epochs)
 
 
 def test_rare_records_equal_those_of_every_epoch() -> None:
@@ -146,7 +142,7 @@ def test_params_have_the_names_and_shapes_of_the_module(name: str) -> None:
 
 def test_interrupted_history_is_complete_up_to_the_interrupt(tmp_path: Path) -> None:
     # The interrupting hook comes first, so that the recorder has not seen epoch 5 when it strikes.
-    history = record(Recorder(), Interrupt(5))
+    history = record(Recorder(), Interrupt())
     assert history["epoch"].tolist() == list(range(6))
     assert (history.meta["stop_reason"], history.meta["converged"]) == ("interrupted", False)
     assert_same(History.load(history.save(tmp_path / "h")), history)
