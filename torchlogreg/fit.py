@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -149,8 +150,8 @@ def fit(
     state = FitState(objective, instance, data, weighting, max_epochs)
     hooks = tuple(hooks)
     try:
-        for hook in hooks:
-            hook.on_fit_start(state)
+        for look in _overriding(hooks, "on_fit_start"):
+            look(state)
         _train(state, batch_size, tol, schedule, hooks, generator)
     except KeyboardInterrupt:
         state.stop_reason = "interrupted"
@@ -158,8 +159,9 @@ def fit(
         state.stop_reason = f"error: {error}"
         raise
     finally:
-        for last_look in _overriding(hooks, "on_fit_end"):
-            last_look(state)
+        with ExitStack() as last_looks:  # every hook gets its last look, even if another one fails
+            for look in reversed(_overriding(hooks, "on_fit_end")):
+                last_looks.callback(look, state)
     return _result(state, tol, reason)
 
 
@@ -215,7 +217,7 @@ def _test_convergence(state: FitState, tol: float) -> None:
     # Past tol Newton still gains digits as long as each step shrinks the gradient tenfold.
     gaining = superlinear(state.optimizer) and 0 < optimality < 0.1 * state.previous_optimality
     state.previous_optimality = optimality
-    if optimality > tol or gaining:
+    if not optimality <= tol or gaining:  # NaN is no convergence
         return
     if state.weighting.adaptive and (state.epoch == 1 or float(state.weight_change) > tol):
         return
