@@ -261,22 +261,9 @@ def _bundled(name: str, table: Any, source: str, target_name: str) -> Dataset:
     )
 
 
+_MAKERS = (blobs, breast_cancer, curve, diabetes, discount, exam, iris, levels, line, wine)
 DATASETS: Mapping[str, Callable[[], Dataset]] = MappingProxyType(
-    {
-        make.__name__: make
-        for make in (
-            blobs,
-            breast_cancer,
-            curve,
-            diabetes,
-            discount,
-            exam,
-            iris,
-            levels,
-            line,
-            wine,
-        )
-    }
+    {make.__name__: make for make in _MAKERS}
 )
 """Teaching sets by name; each value makes a new copy."""
 
