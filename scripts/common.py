@@ -136,7 +136,7 @@ def main_guard(main: Callable[[], int | None]) -> None:
     """Run ``main``; bad input becomes one line on stderr and exit status 2."""
     try:
         status = main()
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         status = 2
     except KeyboardInterrupt:

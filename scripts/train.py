@@ -51,7 +51,9 @@ def main() -> int:
     """Parse, check, train, save, report."""
     args = options().parse_args()
     device, dtype = device_of(args.device), dtype_of(args.dtype)
-    dataset = load(args.data) if args.data in DATASETS else read_table(args.data, args.target)
+    task = {"auto": None, "linear": "number"}.get(args.model, "classes")
+    known = args.data in DATASETS
+    dataset = load(args.data) if known else read_table(args.data, args.target, task=task)
     model = make_model(args, dataset, device, dtype)
     split = divide(args, dataset, model)
     weightings = chosen_weightings(args, model)
