@@ -1,0 +1,17 @@
+"""Settings shared by all tests: a fixed Hypothesis profile, a fresh generator."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import settings
+
+# No deadline: the suite makes no timing assertions. Derandomised: a red run can be repeated.
+settings.register_profile("suite", deadline=None, derandomize=True, max_examples=20)
+settings.load_profile("suite")
+
+
+@pytest.fixture
+def generator() -> torch.Generator:
+    """A source of random numbers of one's own, so that no test changes torch's global one."""
+    return torch.Generator().manual_seed(0)

@@ -1,0 +1,367 @@
+"""Every optimizer reaches the optimum of every model; what cannot work says so."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from problems import MODELS, params_of, problem
+from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau
+
+from torchlogreg import (
+    L1,
+    L2,
+    OPTIMIZERS,
+    ElasticNet,
+    LinearRegression,
+    LogisticRegression,
+    Model,
+    Newton,
+    ProximalGradient,
+    SoftmaxRegression,
+    fit,
+)
+
+F64 = torch.float64
+TIGHT = 1e-6
+
+# Optimizers whose error after 500 epochs is larger than TIGHT, and why.
+LOOSE = {
+    "adafactor": 1e-2,  # steps shrink as 1/sqrt(t) relative to the weights, which no lr removes
+    "sgd": 3e-2,  # lr=0.1 is slow where the curvature is small (cutpoints); no momentum
+    "asgd": 3e-2,  # as sgd, which it averages
+    "radam": 2e-4,  # its eps of 1e-8 lets tiny gradients make whole steps
+}
+
+# Where the registry's default step circles around the optimum: settings that end the circling,
+# mostly an eps that bounds lr / eps, the step per unit of gradient once gradients are small.
+SETTINGS: dict[str, Any] = {
+    "adadelta": partial(OPTIMIZERS["adadelta"], lr=1.0, eps=1e-3),
+    "adafactor": partial(OPTIMIZERS["adafactor"], lr=0.5, eps=(0.1, 0.1)),
+    "nadam": partial(OPTIMIZERS["nadam"], lr=0.05, eps=1e-2),
+    "rmsprop": partial(OPTIMIZERS["rmsprop"], lr=0.03, eps=1e-2),
+    "rprop": partial(OPTIMIZERS["rprop"], step_sizes=(1e-14, 50)),
+}
+
+
+def gauge_free(model: Model) -> torch.Tensor:
+    """Parameters (P,); the common shift of the full softmax's biases, which means nothing, out."""
+    if isinstance(model, SoftmaxRegression) and not model.reference:
+        with torch.no_grad():
+            model.bias.sub_(model.bias.mean())
+    return params_of(model)
+
+
+@pytest.fixture(scope="module")
+def optima() -> dict[str, torch.Tensor]:
+    """Newton's optimum of each problem."""
+    found = {}
+    for name in MODELS:
+        case = problem(name)
+        model = case.model()
+        result = fit(model, case.X, case.y, penalty=L2(0.05), optimizer="newton", tol=1e-12)
+        assert result.converged
+        found[name] = gauge_free(model)
+    return found
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("optimizer", sorted(OPTIMIZERS))
+def test_every_optimizer_reaches_newtons_optimum(
+    optimizer: str, name: str, optima: dict[str, torch.Tensor]
+) -> None:
+    case = problem(name)
+    model = case.model()
+    fit(
+        model,
+        case.X,
+        case.y,
+        penalty=L2(0.05),
+        optimizer=SETTINGS.get(optimizer, optimizer),
+        max_epochs=500,
+        tol=1e-8,
+    )
+    error = (gauge_free(model) - optima[name]).abs().max()
+    assert error <= LOOSE.get(optimizer, TIGHT)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_newtons_optimum_solves_the_score_equations_of_autograd(name: str) -> None:
+    case = problem(name)
+    model = case.model()
+    fit(model, case.X, case.y, penalty=L2(0.05), optimizer="newton", tol=1e-12)
+    value = model.nll(model(case.X), model.target(case.y)).mean()
+    value = value + 0.025 * model.weight.square().sum()
+    gradients = torch.autograd.grad(value, list(model.parameters()))
+    assert max(float(g.abs().max()) for g in gradients) < 1e-13
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_newton_never_raises_the_objective(name: str) -> None:
+    case = problem(name)
+    model = case.model()
+    values = []
+    for _ in range(8):
+        values.append(fit(model, case.X, case.y, penalty=L2(0.05), max_epochs=1, tol=0).objective)
+    assert all(b <= a + 1e-14 for a, b in zip(values, values[1:], strict=False))
+
+
+@pytest.mark.parametrize("alpha", [0.01, 0.1, 0.5])
+@pytest.mark.parametrize("l1_ratio", [1.0, 0.5])
+def test_proximal_linear_equals_sklearn(alpha: float, l1_ratio: float) -> None:
+    # scikit-learn halves the squared error, so its alpha is half of ours.
+    from sklearn.linear_model import ElasticNet as Reference
+
+    case = problem("linear", n=80, p=6)
+    reference = Reference(alpha=alpha / 2, l1_ratio=l1_ratio, tol=1e-14, max_iter=100_000)
+    reference.fit(case.X.numpy(), case.y.numpy())
+    penalty = L1(alpha) if l1_ratio == 1 else ElasticNet(alpha, l1_ratio)
+    model = case.model()
+    result = fit(model, case.X, case.y, penalty=penalty, tol=1e-11, max_epochs=2000)
+    assert result.converged and result.optimizer == "ProximalGradient"
+    np.testing.assert_allclose(model.weight.detach().numpy()[0], reference.coef_, atol=1e-8)
+    np.testing.assert_allclose(model.bias.item(), reference.intercept_, atol=1e-8)
+
+
+@pytest.mark.parametrize("alpha", [0.01, 0.1])
+@pytest.mark.parametrize("l1_ratio", [1.0, 0.5])
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # scikit-learn renames its penalty settings
+def test_proximal_logistic_equals_sklearn(alpha: float, l1_ratio: float) -> None:
+    from sklearn.linear_model import LogisticRegression as Reference
+
+    case = problem("logistic", n=80, p=6)
+    reference = Reference(
+        l1_ratio=l1_ratio, C=1 / (alpha * case.n), solver="saga", tol=1e-12, max_iter=100_000
+    )
+    reference.fit(case.X.numpy(), case.y.numpy())
+    penalty = L1(alpha) if l1_ratio == 1 else ElasticNet(alpha, l1_ratio)
+    model = case.model()
+    fit(model, case.X, case.y, penalty=penalty, tol=1e-11, max_epochs=2000)
+    np.testing.assert_allclose(model.weight.detach().numpy(), reference.coef_, atol=1e-7)
+    np.testing.assert_allclose(model.bias.detach().numpy(), reference.intercept_, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_strong_l1_leaves_exact_zeros(name: str) -> None:
+    case = problem(name)
+    model = case.model()
+    result = fit(model, case.X, case.y, penalty=L1(50.0), tol=1e-7, max_epochs=500)
+    assert result.converged
+    assert torch.equal(model.weight, torch.zeros_like(model.weight))
+
+
+def test_lbfgs_makes_one_iteration_a_step_and_converges() -> None:
+    case = problem("logistic")
+    model = case.model()
+    counts = []
+    optimizer = OPTIMIZERS["lbfgs"](model.parameters())
+    result = fit(model, case.X, case.y, optimizer=optimizer, tol=1e-8)
+    counts.append(optimizer.state[optimizer.param_groups[0]["params"][0]]["n_iter"])
+    assert result.converged and result.n_steps == result.n_epochs == counts[0] < 20
+
+
+@pytest.mark.parametrize("kind", ["instance", "class", "factory"])
+def test_the_users_own_optimizer_is_used(kind: str) -> None:
+    case = problem("logistic")
+    model = case.model()
+    optimizer: Any = {
+        "instance": torch.optim.SGD(model.parameters(), lr=1.0),
+        "class": Newton,
+        "factory": lambda params: torch.optim.SGD(params, lr=1.0),
+    }[kind]
+    result = fit(model, case.X, case.y, optimizer=optimizer, max_epochs=300, tol=1e-7)
+    assert result.converged
+    assert result.optimizer == ("Newton" if kind == "class" else "SGD")
+
+
+class Plain(torch.optim.Optimizer):
+    """Gradient descent as a newcomer writes it; it returns nothing."""
+
+    def __init__(self, params: Any) -> None:
+        super().__init__(params, {"lr": 0.5})
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """One step downhill."""
+        closure()
+        with torch.no_grad():
+            for p in self.param_groups[0]["params"]:
+                p -= self.param_groups[0]["lr"] * p.grad
+
+
+def test_an_optimizer_written_by_the_user_trains() -> None:
+    case = problem("logistic")
+    assert fit(case.model(), case.X, case.y, optimizer=Plain, max_epochs=500).converged
+
+
+def test_plateau_scheduler_with_an_optimizer_that_returns_nothing() -> None:
+    # float(None) once ended such a fit after its first epoch.
+    case = problem("logistic")
+    result = fit(
+        case.model(), case.X, case.y, optimizer=Plain, scheduler=ReduceLROnPlateau, max_epochs=500
+    )
+    assert result.converged
+
+
+ERRORS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
+    "unknown name": ({"optimizer": "newtn"}, ValueError, r"unknown optimizer 'newtn'.*adam.*sgd"),
+    "no optimizer": ({"optimizer": 3}, TypeError, r"optimizer= got int"),
+    "factory of nothing": ({"optimizer": lambda p: 3}, TypeError, r"optimizer= got int"),
+    "non-smooth": (
+        {"optimizer": "adam", "penalty": L1(0.1)},
+        ValueError,
+        r"Adam cannot minimise the non-smooth penalty L1; use ProximalGradient",
+    ),
+    "non-smooth Newton": (
+        {"optimizer": "newton", "penalty": ElasticNet(0.1)},
+        ValueError,
+        r"Newton cannot minimise the non-smooth penalty ElasticNet",
+    ),
+}
+ERRORS |= {
+    f"batches for {name}": (
+        {"optimizer": name, "batch_size": 8},
+        ValueError,
+        r"needs all rows in every step; drop batch_size=8",
+    )
+    for name in ("newton", "lbfgs", "rprop", "proximal_gradient")
+}
+
+
+@pytest.mark.parametrize("case", ERRORS)
+def test_what_cannot_work_is_refused_in_one_line(case: str) -> None:
+    arguments, kind, text = ERRORS[case]
+    data = problem("logistic")
+    with pytest.raises(kind, match=text) as caught:
+        fit(data.model(), data.X, data.y, **arguments)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_instance_over_other_parameters_is_refused() -> None:
+    case = problem("logistic")
+    stranger = torch.optim.SGD(case.model().parameters(), lr=0.1)
+    with pytest.raises(ValueError, match=r"SGD does not hold all parameters"):
+        fit(case.model(), case.X, case.y, optimizer=stranger)
+
+
+@pytest.mark.parametrize("optimizer", [Newton, ProximalGradient])
+@pytest.mark.parametrize("lr", [0.0, -1.0, float("nan")])
+def test_a_step_size_that_is_not_positive_is_refused(optimizer: Any, lr: float) -> None:
+    with pytest.raises(ValueError, match="lr > 0"):
+        optimizer(problem("logistic").model().parameters(), lr=lr)
+
+
+@pytest.mark.parametrize("optimizer", [Newton, ProximalGradient])
+def test_a_foreign_closure_is_refused(optimizer: Any) -> None:
+    with pytest.raises(TypeError, match="objective.closure"):
+        optimizer(problem("logistic").model().parameters()).step(lambda: torch.zeros(()))
+
+
+def test_cosine_schedule_ends_at_its_smallest_rate() -> None:
+    case = problem("logistic")
+    model = case.model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    fit(
+        model,
+        case.X,
+        case.y,
+        optimizer=optimizer,
+        scheduler=lambda o: CosineAnnealingLR(o, T_max=20, eta_min=0.01),
+        max_epochs=20,
+        tol=0,
+    )
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.01)
+
+
+def test_plateau_schedule_lowers_a_rate_that_does_not_help() -> None:
+    case = problem("linear")
+    model = case.model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=2.0)  # diverges: curvature is 2 and more
+    fit(
+        model,
+        case.X,
+        case.y,
+        optimizer=optimizer,
+        scheduler=lambda o: ReduceLROnPlateau(o, patience=1, factor=0.5),
+        max_epochs=60,
+        tol=0,
+    )
+    assert optimizer.param_groups[0]["lr"] < 1.0
+
+
+def test_newton_on_collinear_columns_gives_the_minimum_norm_solution() -> None:
+    case = problem("linear")
+    X = torch.cat((case.X, case.X[:, :1] + case.X[:, 1:2], 3 * case.X[:, :1]), dim=1)
+    model = LinearRegression(5, bias=False, dtype=F64)
+    fit(model, X, case.y, optimizer="newton")
+    expected = np.linalg.pinv(X.numpy()) @ case.y.numpy()
+    np.testing.assert_allclose(model.weight.detach().numpy()[0], expected, atol=1e-10)
+
+
+def test_newton_on_a_repeated_column_splits_its_weight_evenly() -> None:
+    case = problem("logistic")
+    model, plain = LogisticRegression(4, dtype=F64), case.model()
+    fit(model, torch.cat((case.X, case.X[:, :1]), dim=1), case.y)
+    fit(plain, case.X, case.y)
+    torch.testing.assert_close(model.weight[0, 0], model.weight[0, 3], rtol=1e-9, atol=0)
+    torch.testing.assert_close(
+        model.weight[0, 0] + model.weight[0, 3], plain.weight[0, 0], rtol=1e-9, atol=0
+    )
+
+
+def test_newton_on_a_full_softmax_gives_rows_that_sum_to_zero() -> None:
+    case = problem("softmax")
+    model = case.model()
+    assert fit(model, case.X, case.y, tol=1e-10).converged
+    zeros = torch.zeros(1 + model.n_features, dtype=F64)
+    total = torch.cat((model.weight.detach().sum(0), model.bias.detach().sum()[None]))
+    torch.testing.assert_close(total, zeros, rtol=0, atol=1e-10)
+
+
+def test_full_and_reference_softmax_agree_on_probabilities() -> None:
+    case = problem("softmax")
+    full, reference = case.model(), problem("softmax_reference").model()
+    for model in (full, reference):
+        fit(model, case.X, case.y, tol=1e-10)
+    torch.testing.assert_close(
+        full.mean(full(case.X)), reference.mean(reference(case.X)), rtol=0, atol=1e-9
+    )
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_newton_does_not_depend_on_the_units_of_columns(name: str) -> None:
+    case = problem(name)
+    units = torch.tensor([1e-6, 1.0, 1e6], dtype=F64)
+    model, scaled = case.model(), case.model()
+    fit(model, case.X, case.y, optimizer="newton", tol=1e-9)
+    fit(scaled, case.X * units, case.y, optimizer="newton", tol=0, max_epochs=30)
+    torch.testing.assert_close(model(case.X), scaled(case.X * units), rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("optimizer", sorted(OPTIMIZERS))
+@pytest.mark.parametrize("name", ["logistic", "softmax", "ordinal_logit"])
+def test_separable_rows_leave_finite_parameters(name: str, optimizer: str) -> None:
+    case = problem(name)
+    X = torch.arange(8, dtype=F64)[:, None].expand(8, 3) - 3.5
+    y = torch.div(torch.arange(8) * model_classes(name), 8, rounding_mode="floor")
+    model = case.model()
+    result = fit(model, X, y, optimizer=optimizer, max_epochs=60, tol=0)
+    assert bool(torch.isfinite(params_of(model)).all())
+    assert np.isfinite(result.objective)
+
+
+def model_classes(name: str) -> int:
+    """Number of classes of the problem's model."""
+    return int(problem(name).model().n_classes or 0)
+
+
+def test_newton_reaches_the_optimum_when_an_ordinal_level_is_empty() -> None:
+    # The gap of an empty level shrinks for ever; its unbounded Newton step once made every line
+    # search fail, and the other parameters stood still with a gradient of 0.28.
+    case = problem("ordinal_logit")
+    y = torch.where(case.y == 1, 2, case.y)
+    model = case.model()
+    result = fit(model, case.X, y, optimizer="newton", tol=1e-6)
+    assert result.optimality < 1e-4
