@@ -46,6 +46,8 @@ class Model(nn.Module, ABC):
         super().__init__()
         if n_features < 1:
             raise ValueError(f"n_features is {n_features}, but a model needs at least one column")
+        if dtype == torch.float64 and device is not None and torch.device(device).type == "mps":
+            raise ValueError("device mps has no float64; use dtype=torch.float32")
         self.weight = nn.Parameter(torch.zeros(n_rows, n_features, device=device, dtype=dtype))
         zeros = torch.zeros(n_rows, device=device, dtype=dtype)
         self.register_parameter("bias", nn.Parameter(zeros) if bias else None)

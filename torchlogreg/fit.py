@@ -194,7 +194,7 @@ def _train(
         if state.stop_reason:
             break
         if isinstance(schedule, ReduceLROnPlateau):
-            schedule.step(float(state.loss))
+            schedule.step(float(state.value))
         elif schedule is not None:
             schedule.step()
 

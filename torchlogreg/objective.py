@@ -91,6 +91,11 @@ class Objective:
         with torch.enable_grad():
             eta = self.model(batch.X, batch.offset)
             losses = self.loss(eta, batch.y)
+            if losses.shape != batch.sample_weight.shape:
+                raise ValueError(
+                    f"the loss returned shape {tuple(losses.shape)} for {len(batch)} rows, but one "
+                    "number per row is needed; reduce nothing"
+                )
             value = torch.dot(batch.sample_weight, losses) / len(batch)
             if self.penalty is not None and self.penalty.smooth:
                 value = value + self.penalty.value(self.model.weight)

@@ -103,13 +103,15 @@ class ClassWeights(Weighting):
     Raises
     ------
     ValueError
-        If a factor is negative or not finite.
+        If a factor is negative or not finite, or a class is not an index 0, 1, ...
     """
 
     adaptive = False
 
     def __init__(self, factors: Mapping[int, float]) -> None:
         for label, value in factors.items():
+            if not isinstance(label, int) or label < 0:
+                raise ValueError(f"class {label!r} is no index 0, 1, ...; use the encoded labels")
             if not (math.isfinite(value) and value >= 0):
                 raise ValueError(
                     f"class {label} has weight {value}, but weights are finite and not negative"
@@ -121,7 +123,7 @@ class ClassWeights(Weighting):
         shares = class_shares(snapshot.y, snapshot.losses.dtype)
         per_class = shares.new_ones(shares.shape[1])
         for label, value in self.factors.items():
-            if label in range(len(per_class)):
+            if label < len(per_class):  # a class may be absent from these rows
                 per_class[label] = value
         return shares @ per_class
 
