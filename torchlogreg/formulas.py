@@ -2,8 +2,7 @@
 
 ``slopes (n, k)`` are ``d loss_i / d eta_i``, ``curvatures (n, k, k)`` are ``d2 loss_i / d eta_i2``.
 Letters and shapes are those of :mod:`torchlogreg.objective`. The formulas are exact, but not
-arranged for extreme ``eta``; the losses are. :mod:`torchlogreg.analytic` pulls them back to the
-parameters of the models.
+arranged for extreme ``eta``; the losses are. :mod:`torchlogreg.analytic` uses them.
 """
 
 from __future__ import annotations
@@ -188,7 +187,7 @@ def cumulative_curvatures(level: Level, eta: Tensor, y: Tensor) -> Tensor:
     Parameters
     ----------
     level : callable
-        ``logit_level``, ``probit_level`` or ``cloglog_level``.
+        As in ``cumulative_slopes``.
     eta : Tensor, shape (n, K - 1)
     y : Tensor, shape (n,) or (n, K)
     """
@@ -268,8 +267,7 @@ def _ends(eta: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 def _normal_cdf(t: Tensor) -> Tensor:
     """``Phi(t)``, exact in the lower tail."""
-    twice: Tensor = torch.special.erfc(-math.sqrt(0.5) * t)
-    return twice / 2
+    return torch.erfc(-math.sqrt(0.5) * t) / 2
 
 
 def _normal_pdf(t: Tensor) -> Tensor:
