@@ -153,9 +153,9 @@ class Model(nn.Module, ABC):
         mean, scale : Tensor, shape (n_features,)
             ``scale`` is positive.
         """
-        self.weight.div_(scale)
         if bool(mean.any()):
-            self.shift_(-(self.weight @ mean))
+            self.shift_(-((self.weight / scale) @ mean))  # refuses before anything has changed
+        self.weight.div_(scale)
 
     def extra_repr(self) -> str:
         """Shape, as ``nn.Linear`` prints it."""

@@ -241,7 +241,8 @@ class OrdinalRegression(Model):
     def cutpoints(self) -> Tensor:
         """Cutpoints (K - 1,), increasing; differentiable in ``first`` and ``gaps``."""
         first = self.gaps.new_zeros(1) if self.first is None else self.first
-        return torch.cat((first, first + F.softplus(self.gaps).cumsum(0)))
+        # softplus(x) is -logsigmoid(-x); torch's own turns linear at 20, a jump of 2e-9.
+        return torch.cat((first, first - F.logsigmoid(-self.gaps).cumsum(0)))
 
     def intercepts(self) -> Tensor:
         """The cutpoints."""

@@ -77,8 +77,9 @@ def class_target(y: Tensor, n_classes: int, dtype: torch.dtype) -> Tensor:
         If an index is not an integer in [0, K), or a row is not a distribution; names the row.
     """
     if y.ndim == 2 and y.shape[1] == n_classes:
+        own = y.dtype if y.is_floating_point() else dtype
+        tolerance = 100 * max(torch.finfo(dtype).eps, torch.finfo(own).eps)
         y = y.to(dtype)
-        tolerance = 100 * torch.finfo(dtype).eps
         wrong = ~((y >= 0).all(1) & ((y.sum(1) - 1).abs() <= tolerance * n_classes))
         if bool(wrong.any()):
             row = int(wrong.nonzero()[0])
