@@ -2,5 +2,6 @@
 
 from torchlogreg.viz.canvas import Scene, save_picture
 from torchlogreg.viz.cost_curves import CostCurves
+from torchlogreg.viz.film import Film, select_frames
 
-__all__ = ["CostCurves", "Scene", "save_picture"]
+__all__ = ["CostCurves", "Film", "Scene", "save_picture", "select_frames"]

@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
-from torchlogreg.viz.palette import MONO, Theme, theme_named
+from torchlogreg.viz.palette import MONO, SANS, Theme, theme_named
+from torchlogreg.viz.text import FastText
 
 DESIGN_WIDTH, DESIGN_HEIGHT = 1280, 720
 """Panels are laid out in these pixels; type and lines scale with the real size."""
@@ -53,6 +54,8 @@ class Scene(ABC):
         Not known to pyplot.
     artists : list of Artist
         What moves, in the order of drawing.
+    caption : str
+        Counter and figures of the frame now shown.
 
     Raises
     ------
@@ -79,6 +82,8 @@ class Scene(ABC):
         self.n_frames = n_frames
         self.theme = theme_named(theme)
         self.size = (width, height)
+        self.title = title
+        self.caption = ""
         self.artists: list[Artist] = []
         dpi = 100 * min(width / DESIGN_WIDTH, height / DESIGN_HEIGHT)
         inches = ((width + 0.01) / dpi, (height + 0.01) / dpi)  # 0.01: never a pixel less
@@ -112,8 +117,14 @@ class Scene(ABC):
     def moving(self, artist: AnyArtist) -> AnyArtist:
         """Take an artist out of the still background; it is drawn on every frame, on top."""
         artist.set_animated(True)
+        artist.set_zorder(10 + len(self.artists))  # a full drawing gives the same picture
         self.artists.append(artist)
         return artist
+
+    def animate(self, moving: bool) -> None:
+        """Whether full drawings leave out what moves, as blitting needs, or show it."""
+        for artist in self.artists:
+            artist.set_animated(moving)
 
     def panel(
         self, left: float, top: float, right: float, bottom: float, *, title: str = ""
@@ -132,11 +143,41 @@ class Scene(ABC):
         """Design pixels from the upper left corner, as a fraction of the figure."""
         return x / DESIGN_WIDTH, 1 - y / DESIGN_HEIGHT
 
+    def words(
+        self,
+        x: float,
+        y: float,
+        *,
+        size: float,
+        color: str | None = None,
+        weight: str = "normal",
+        ha: str = "left",
+        family: str = SANS,
+    ) -> FastText:
+        """Text that will change, at a fraction of the figure; still to be handed to ``moving``."""
+        text = FastText(
+            x,
+            y,
+            "",
+            fontsize=size,
+            color=self.theme.text if color is None else color,
+            fontweight=weight,
+            family=family,
+            ha=ha,
+            va="center",
+            linespacing=1.15,
+            parse_math=False,
+            transform=self.figure.transFigure,
+        )
+        self.figure.add_artist(text)
+        return text
+
     def count(self, unit: str, now: float, end: float, figures: str) -> None:
         """Set the right part of the header and the progress bar."""
         width = len(f"{end:g}")
         self._counter.set_text(f"{unit}  {now:>{width}g} / {end:g}")
         self._figures.set_text(figures)
+        self.caption = f"{self._counter.get_text()}   {figures}".strip()
         self._bar.set_width(now / end if end else 1.0)
 
     def _header(self, title: str, subtitle: str) -> None:
@@ -151,9 +192,9 @@ class Scene(ABC):
         below = text(*place(58, 60), subtitle, fontsize=11, color=theme.muted, **style)
         fit_width(heading, 900 / DESIGN_WIDTH)
         fit_width(below, 780 / DESIGN_WIDTH)
-        style |= {"ha": "right", "fontfamily": MONO}
-        self._counter = text(*place(1235, 31), "", fontsize=13, fontweight="bold", **style)
-        self._figures = text(*place(1235, 60), "", fontsize=10.5, color=theme.muted, **style)
+        style = {"ha": "right", "family": MONO}
+        self._counter = self.words(*place(1235, 31), size=13, weight="bold", **style)
+        self._figures = self.words(*place(1235, 60), size=10.5, color=theme.muted, **style)
         self.moving(self._counter)
         self.moving(self._figures)
 
@@ -214,14 +255,12 @@ def save_picture(scene: Scene, path: str | os.PathLike[str], frame: int = -1) ->
     scene.update(frame)
     try:
         with scene.theme.style(), open(temporary, "wb") as file:
-            for artist in scene.artists:
-                artist.set_animated(False)  # animated artists are left out of full drawings
+            scene.animate(False)
             scene.figure.savefig(
                 file, format=kind[1:], facecolor="auto", metadata=dict(PICTURES[kind])
             )
         os.replace(temporary, path)
     finally:
-        for artist in scene.artists:
-            artist.set_animated(True)
+        scene.animate(True)
         temporary.unlink(missing_ok=True)
     return path

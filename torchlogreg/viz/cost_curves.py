@@ -164,8 +164,9 @@ class CostCurves(Scene):
         self.moving(axes.axhline(1, color=self.theme.muted, linewidth=1, linestyle=(0, (3, 2))))
         style: dict[str, Any] = {"color": self.theme.muted, "fontsize": 9.5, "va": "center"}
         axes.text(1.015, 1, "mean 1", transform=axes.get_yaxis_transform(), **style)
-        style |= {"color": color, "fontsize": 10, "fontweight": "bold", "ha": "right"}
-        text = axes.text(0.97, 0.925, "", transform=axes.transAxes, **style)
+        text = self.words(
+            *self.place(1141, top + 16), size=10, color=color, weight="bold", ha="right"
+        )
         self._wrong_text = self.moving(text)
 
     def _show_weights(self, history: History, step: float) -> None:

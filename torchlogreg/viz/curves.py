@@ -82,15 +82,11 @@ class Curves:
         )
         (line,) = axes.plot([], [], color=color, ls=linestyle, lw=width, drawstyle=drawstyle)
         line.set_solid_capstyle("round")
-        size = 0 if dashed else 9
-        (marker,) = axes.plot([], [], "o", color=color, markersize=size, mew=1.6, clip_on=False)
+        dot = 0 if dashed else 9
+        (marker,) = axes.plot([], [], "o", color=color, markersize=dot, mew=1.6, clip_on=False)
         marker.set_markeredgecolor(theme.background)
-        marker.set_zorder(4)
-        label = self.scene.figure.text(
-            0, 0, "", color=color, va="center", parse_math=False, linespacing=1.15
-        )
-        label.set_fontsize(9.5 if dashed else 11)
-        label.set_fontweight("normal" if dashed else "bold")
+        size, weight = (9.5, "normal") if dashed else (11, "bold")
+        label = self.scene.words(0, 0, size=size, weight=weight, color=color)
         self.curves.append(Curve(name, steps, values, shown, line, marker, label))
 
     def finish(self) -> None:

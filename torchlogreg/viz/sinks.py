@@ -1,0 +1,248 @@
+"""From frames to files: H.264, GIF and WebP through ffmpeg or Pillow, PNG, and the page."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from PIL import Image
+
+from torchlogreg.viz.film import Film, select_frames
+
+HOLD = 1.5
+"""Seconds for which a GIF shows its last frame before it starts again."""
+
+COLORS = 160
+"""Colours of a GIF; more cost bytes and are not seen in pictures drawn from a small palette."""
+
+SHEET_COLUMNS, SHEET_ROWS, SHEET_WIDTH = 3, 4, 640
+
+Frames = Iterator[np.ndarray]
+
+
+def write(film: Film, path: Path, *, sheet: bool = False, progress: bool = False) -> Path:
+    """Write a film in the format its suffix names; see ``Film.save``."""
+    suffix = path.suffix.lower()
+    if suffix not in SINKS:
+        raise ValueError(
+            f"{path.name} ends in {path.suffix!r}, which is no film format here; "
+            f"use one of {', '.join(SINKS)}"
+        )
+    if sheet and suffix != ".png":
+        raise ValueError(f"a sheet of frames is a picture: use .png instead of {suffix}")
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise FileNotFoundError(f"{path} cannot be written: its folder is missing, or it is one")
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{suffix}")
+    try:
+        temporary.touch()  # an unwritable folder is told before an hour of drawing
+        if sheet:
+            contact_sheet(film, temporary)
+        else:
+            SINKS[suffix](film, temporary, progress)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def drawn(film: Film, progress: bool) -> Frames:
+    """All frames, with a progress bar if wanted."""
+    if not progress:
+        yield from film.pixels()
+        return
+    from tqdm.auto import tqdm
+
+    yield from tqdm(film.pixels(), total=len(film), unit="frame", desc="film")
+
+
+def find_ffmpeg() -> str | None:
+    """The program of ``imageio-ffmpeg``, else the one on PATH, else None."""
+    try:
+        from imageio_ffmpeg import get_ffmpeg_exe  # type: ignore[import-untyped]
+
+        return str(get_ffmpeg_exe())
+    except (ImportError, RuntimeError):
+        return shutil.which("ffmpeg")
+
+
+def mp4(film: Film, path: Path, progress: bool = False, *, key_every: int = 250) -> None:
+    """H.264 in yuv420p with the index in front, which every browser and phone plays."""
+    program = find_ffmpeg()
+    if program is None:
+        raise RuntimeError(
+            "video needs ffmpeg, and there is none; pip install 'torchlogreg[video]' or save a .gif"
+        )
+    colors = "scale=out_color_matrix=bt709:out_range=tv,format=yuv420p"
+    options = ["-vf", colors, "-c:v", "libx264", "-preset", "faster", "-tune", "animation"]
+    options += ["-crf", "21", "-g", str(key_every), "-colorspace", "bt709"]
+    options += ["-color_primaries", "bt709", "-color_trc", "bt709", "-movflags", "+faststart"]
+    encode(program, film, path, [], options, progress)
+
+
+def gif(film: Film, path: Path, progress: bool = False) -> None:
+    """One palette for the whole film, taken from some of its frames."""
+    program = find_ffmpeg()
+    if program is None:
+        pillow(film, path, progress, palette=palette_image(film))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        palette = Path(folder) / "palette.png"
+        palette_image(film).save(palette)
+        graph = "[0:v][1:v]paletteuse=dither=none:diff_mode=rectangle"
+        options = ["-lavfi", graph, "-loop", "0", "-final_delay", str(round(100 * HOLD))]
+        encode(program, film, path, ["-i", str(palette)], options, progress)
+
+
+def webp(film: Film, path: Path, progress: bool = False) -> None:
+    """Animated WebP: true colours at the size of a GIF."""
+    program = find_ffmpeg()
+    if program is None:
+        pillow(film, path, progress)
+        return
+    options = ["-c:v", "libwebp_anim", "-quality", "82", "-compression_level", "3", "-loop", "0"]
+    encode(program, film, path, [], options, progress, packets=1)
+
+
+def still(film: Film, path: Path, progress: bool = False) -> None:
+    """The last frame as a picture."""
+    (last,) = (frame.copy() for frame in film.pixels([film.frames[-1]]))
+    Image.fromarray(last[..., :3]).save(path, optimize=True)
+
+
+def page(film: Film, path: Path, progress: bool = False) -> None:
+    """The self-contained page."""
+    from torchlogreg.viz.page import html
+
+    path.write_text(html(film, progress=progress), encoding="utf-8")
+
+
+SINKS: Mapping[str, Callable[[Film, Path, bool], None]] = {
+    ".mp4": mp4,
+    ".gif": gif,
+    ".webp": webp,
+    ".html": page,
+    ".png": still,
+}
+
+
+def contact_sheet(film: Film, path: Path) -> None:
+    """Twelve frames, evenly spread over the film, three in a row."""
+    n = min(SHEET_COLUMNS * SHEET_ROWS, len(film))
+    chosen = np.linspace(0, len(film) - 1, n).round().astype(int)
+    width, height = film.scene.size
+    small = (min(SHEET_WIDTH, width), round(height * min(SHEET_WIDTH, width) / width))
+    columns = min(SHEET_COLUMNS, n)
+    sheet = Image.new("RGB", (small[0] * columns, small[1] * -(-n // columns)))
+    for i, frame in enumerate(film.pixels([film.frames[k] for k in chosen])):
+        picture = Image.fromarray(frame[..., :3]).resize(small, Image.Resampling.LANCZOS)
+        sheet.paste(picture, (i % columns * small[0], i // columns * small[1]))
+    sheet.save(path, optimize=True)
+
+
+def palette_image(film: Film) -> Image.Image:
+    """A 16 x 16 picture of the colours that suit eight frames of the film.
+
+    The last one is transparent: it stands for a pixel that stays as it was, which is what makes a
+    film of few changes small.
+    """
+    chosen = [film.frames[i] for i in select_frames(len(film), 8)]
+    pixels = np.concatenate([f[::2, ::2, :3].reshape(-1, 3) for f in film.pixels(chosen)])
+    small = Image.fromarray(pixels[None]).quantize(COLORS, dither=Image.Dither.NONE)
+    found = np.array(small.getpalette(), np.uint8).reshape(-1, 3)[:COLORS]
+    table = np.full((256, 4), 255, np.uint8)
+    table[:, :3] = found[0]
+    table[: len(found), :3] = found
+    table[-1, 3] = 0
+    return Image.fromarray(table.reshape(16, 16, 4))
+
+
+def pillow(film: Film, path: Path, progress: bool, *, palette: Image.Image | None = None) -> None:
+    """Animated GIF or WebP without ffmpeg; holds all frames in memory."""
+    table = None
+    if palette is not None:
+        table = Image.new("P", (1, 1))
+        table.putpalette(np.asarray(palette)[..., :3].tobytes())
+    pictures = []
+    for frame in drawn(film, progress):
+        picture = Image.fromarray(frame[..., :3].copy())
+        if table is not None:
+            picture = picture.quantize(palette=table, dither=Image.Dither.NONE)
+        pictures.append(picture)
+    durations = [round(1000 / film.fps)] * len(pictures)
+    durations[-1] = round(1000 * HOLD)
+    pictures[0].save(
+        path, save_all=True, append_images=pictures[1:], duration=durations, loop=0, quality=82
+    )
+
+
+def encode(
+    program: str,
+    film: Film,
+    path: Path,
+    inputs: list[str],
+    options: list[str],
+    progress: bool,
+    *,
+    packets: int | None = None,
+) -> None:
+    """Pipe raw frames through ffmpeg; every frame goes in and comes out, or this raises OSError.
+
+    ``packets`` is what comes out if it is not one a frame: WebP's encoder hands out one in all.
+    """
+    width, height = film.scene.size
+    command = [program, "-y", "-hide_banner", "-loglevel", "error", "-progress", "pipe:1"]
+    command += ["-f", "rawvideo", "-pix_fmt", "rgba", "-s", f"{width}x{height}"]
+    command += ["-r", str(film.fps), "-i", "pipe:0", *inputs, "-an", "-fps_mode", "passthrough"]
+    command += [*options, str(path)]
+    # Files, not pipes, take what it says: nobody reads while frames are being written.
+    with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as report:
+        with subprocess.Popen(
+            command,
+            bufsize=0,
+            stdin=subprocess.PIPE,
+            stdout=report,
+            stderr=said,
+            pipesize=1 << 20,
+        ) as process:
+            try:
+                count = feed(process, drawn(film, progress))
+            except BaseException:
+                process.kill()
+                raise
+        report.seek(0)
+        encoded = [line[6:] for line in report.read().split(b"\n") if line.startswith(b"frame=")]
+        if process.returncode != 0:
+            raise OSError(f"ffmpeg could not write {path.suffix}: {last_words(said, process)}")
+        got = int(encoded[-1]) if encoded else 0
+        if count != len(film) or got != (count if packets is None else packets):
+            raise OSError(f"ffmpeg took {count} of {len(film)} frames and wrote {got}")
+
+
+def feed(process: subprocess.Popen[bytes], frames: Frames) -> int:
+    """Write frames until there are no more or the encoder has died; how many."""
+    count, stdin = 0, process.stdin
+    if stdin is None:
+        return count
+    try:
+        for frame in frames:
+            rest = frame.data.cast("B")
+            while rest:
+                rest = rest[stdin.write(rest) :]
+            count += 1
+    except BrokenPipeError:  # its exit status and its words say why
+        pass
+    return count
+
+
+def last_words(said: IO[bytes], process: subprocess.Popen[bytes]) -> str:
+    """What ffmpeg complained about, in one line."""
+    said.seek(0)
+    lines = [line.strip() for line in said.read().decode(errors="replace").splitlines()]
+    text = "; ".join(line for line in lines if line)[-400:]
+    return text or f"it ended with status {process.returncode} and said nothing"
