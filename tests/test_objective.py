@@ -8,9 +8,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from problems import MODELS, params_of, problem, small_ridge
 from torch import Tensor, nn
 
+from problems import MODELS, params_of, problem, small_ridge
 from torchlogreg import L1, L2, Batch, Closure, ElasticNet, Model, Objective, Penalty, fit
 from torchlogreg.sample_weights import mean_one
 
@@ -276,3 +276,12 @@ def test_the_hessian_does_not_depend_on_blocks(monkeypatch: pytest.MonkeyPatch) 
     torch.testing.assert_close(
         closure.hessian_product(torch.ones(len(whole), dtype=F64)), product, rtol=1e-13, atol=1e-15
     )
+
+
+def test_answers_under_another_penalty_are_not_stale() -> None:
+    # A path over alpha with one objective: the memory was keyed on rows and parameters alone.
+    objective, data = start("logistic", L2(0.1))
+    closure = objective.closure(data, data)
+    closure()
+    objective.penalty = L2(10.0)
+    assert torch.equal(closure.gradient(), fresh(closure).gradient())
