@@ -226,7 +226,7 @@ def test_failing_metrics_close_the_file_with_the_settings(tmp_path: Path) -> Non
         run(hook)
     events = read(tmp_path)
     assert steps(events) == list(range(13)) and settings_of(events)["model"]
-    assert hook._writer is None
+    assert hook.events._file is None
 
 
 # What is refused, before training

@@ -1,0 +1,142 @@
+"""EventFile: one TensorBoard event file, shared by all hooks of a fit."""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping
+from itertools import count
+from pathlib import Path
+from typing import IO, Any
+
+from torchlogreg.hooks.records import record
+
+_NUMBER = count()
+"""Files of one process and second still differ in name."""
+
+
+class EventFile:
+    """The event file of one fit; give the same one to every TensorBoard hook of that fit.
+
+    TensorBoard reads one file of a run at a time: of two that grow side by side, it drops the
+    figures of one. The file is opened by the first hook that starts and closed by the last that
+    ends. It is written by the training thread itself, whole records at a time: no queue, no second
+    thread to wait for.
+
+    Parameters
+    ----------
+    log_dir : path
+        Folder of this run alone, created if missing. Runs side by side in one folder overlay.
+    share : float or None
+        Part of the fit's time that each hook may take beyond what it always writes; what does not
+        fit is written more rarely. None: no limit, so that nothing depends on the clock.
+
+    Raises
+    ------
+    ValueError
+        If ``share`` is not positive.
+    """
+
+    def __init__(self, log_dir: str | os.PathLike[str], *, share: float | None = 0.01) -> None:
+        if share is not None and not share > 0:
+            raise ValueError(f"share is {share}, but it is a part of the time; None is no limit")
+        self.log_dir = Path(log_dir)
+        self.share = share
+        self.tags: dict[str, None] = {}  # of all scalars so far; an ordered set
+        self._file: IO[bytes] | None = None
+        self._users = 0
+        self._last_words: list[Callable[[], Iterable[Any]]] = []
+
+    def open(self) -> None:
+        """Count one more user; the first creates the file.
+
+        Raises
+        ------
+        OSError
+            If ``log_dir`` cannot be written.
+        FileExistsError
+            If it holds the events of an earlier run.
+        """
+        if self._file is None:
+            _check_folder(self.log_dir)
+            self.tags, self._last_words = {}, []
+            name = f"{time.time():.0f}.{socket.gethostname()}.{os.getpid()}.{next(_NUMBER)}"
+            self._file = open(self.log_dir / f"events.out.tfevents.{name}", "xb")
+            self._event(file_version="brain.Event:2")
+        self._users += 1
+
+    def close(self) -> None:
+        """Count one user less; the last writes what was to be written last, and closes."""
+        self._users -= 1
+        if self._users or self._file is None:
+            return
+        try:
+            for words in self._last_words:
+                for summary in words():
+                    self.add(summary)
+        finally:
+            file, self._file = self._file, None
+            file.close()
+
+    def at_the_end(self, summaries: Callable[[], Iterable[Any]]) -> None:
+        """Write these just before the file is closed, when all tags are known."""
+        self._last_words.append(summaries)
+
+    def add(self, summary: Any, epoch: int = 0, moment: float | None = None) -> None:
+        """Write a ``Summary`` at an epoch, as of a moment (default: now)."""
+        self._event(summary=summary, step=epoch, wall_time=moment)
+
+    def scalars(
+        self, numbers: Mapping[str, float], epoch: int, moment: float | None = None
+    ) -> None:
+        """Write numbers by tag, as one event: one checksum instead of one for each."""
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        if numbers:
+            values = [Summary.Value(tag=tag, simple_value=x) for tag, x in numbers.items()]
+            self.add(Summary(value=values), epoch, moment)
+        self.tags |= dict.fromkeys(numbers)
+
+    def image(self, tags: Iterable[str], png: bytes, size: tuple[int, int], epoch: int) -> None:
+        """Write a PNG of ``(width, height)`` under one tag or several."""
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        width, height = size
+        picture = Summary.Image(width=width, height=height, colorspace=3, encoded_image_string=png)
+        self.add(Summary(value=[Summary.Value(tag=tag, image=picture) for tag in tags]), epoch)
+
+    def flush(self) -> None:
+        """Hand everything to the operating system, where TensorBoard sees it."""
+        if self._file is not None:
+            self._file.flush()
+
+    def _event(self, *, wall_time: float | None = None, **parts: Any) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+
+        if self._file is None:
+            raise ValueError("the event file is closed; hooks write between open() and close()")
+        moment = time.time() if wall_time is None else wall_time
+        self._file.write(record(Event(wall_time=moment, **parts).SerializeToString()))
+
+
+def event_file(target: str | os.PathLike[str] | EventFile) -> EventFile:
+    """The file a hook was given, or one of its own in the folder it was given."""
+    return target if isinstance(target, EventFile) else EventFile(target)
+
+
+def _check_folder(folder: Path) -> None:
+    """Make the folder and prove that a file can be written there and starts a run of its own."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise OSError(
+            f"log_dir {str(folder)!r} cannot be written ({error.strerror}); choose another folder"
+        ) from None
+    if any(folder.glob("events.out.tfevents.*")):
+        raise FileExistsError(
+            f"log_dir {str(folder)!r} holds the events of an earlier run, and TensorBoard would "
+            "mix the two; give every run a folder of its own, or delete that one"
+        )

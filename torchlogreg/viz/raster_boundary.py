@@ -1,0 +1,312 @@
+"""What a model thinks of every place: a plane of two features, or the curve of a single one.
+
+A model is affine in the row, so three rows say what it thinks of a whole plane. Where all columns
+of ``eta`` change in one direction (binary, ordinal, linear), a pixel's colour depends on its
+distance along that direction alone: it is looked up in a table of quarter pixels, lines included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from torchlogreg.viz.palette import LIGHT
+from torchlogreg.viz.raster import LEVELS, TOP, Inks, Paper, ramp
+from torchlogreg.viz.raster_marks import SHAPES, line
+from torchlogreg.viz.raster_points import Markers, class_colours, legend
+
+Mean = Callable[[np.ndarray], np.ndarray]
+"""From ``eta (t, k)`` to the mean response: (t,), or probabilities (t, K)."""
+
+FIELD = 96
+"""Colours of a probability field."""
+
+SHADES = 8
+"""Colours of the markers of a numeric response."""
+
+CONTOURS = (0.1, 0.25, 0.75, 0.9)
+"""Probabilities with a thin line; one half has a thick one."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What stays the same in all pictures of a fit.
+
+    Attributes
+    ----------
+    y : ndarray, shape (m,)
+        Class indices, or numbers.
+    class_names : tuple of str
+        Empty for a numeric response.
+    ordered : bool
+        Whether the classes are levels.
+    labels : tuple of str
+        Names of the two axes.
+    size : int
+        Pixels.
+    sized : bool
+        Whether weights differ between rows or will.
+    """
+
+    y: np.ndarray
+    class_names: tuple[str, ...]
+    ordered: bool
+    labels: tuple[str, str]
+    size: int = 480
+    sized: bool = False
+
+    @property
+    def colours(self) -> tuple[str, ...]:
+        """By class, or by shade of the response."""
+        if self.class_names:
+            return class_colours(len(self.class_names), ordered=self.ordered)
+        table = ramp(LIGHT.surface[::-1], SHADES)
+        return tuple("#{:02X}{:02X}{:02X}".format(*rgb) for rgb in table)
+
+    @property
+    def group(self) -> np.ndarray:
+        """Which of the colours each row has."""
+        if self.class_names:
+            return self.y.astype(np.int64)
+        low, high = self.range
+        return np.clip((self.y - low) / (high - low) * SHADES, 0, SHADES - 1).astype(np.int64)
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Numbers the colours span: the central 98 % of a numeric response."""
+        low, high = (float(v) for v in np.quantile(self.y, (0.01, 0.99)))
+        return (low, high) if high > low else (low - 0.5, low + 0.5)
+
+
+class PlanePicture:
+    """The plane of two features, coloured by what the model says, with the rows on it.
+
+    Parameters
+    ----------
+    points : ndarray, shape (m, 2)
+    scene : Scene
+    """
+
+    def __init__(self, points: np.ndarray, scene: Scene) -> None:
+        self.scene = scene
+        n_classes = len(scene.class_names)
+        self.bands = max(2, 120 // n_classes) if n_classes > 2 else FIELD
+        inks = Inks(self._ramp(n_classes), scene.colours)
+        x, y = points.T
+        self.paper = Paper(inks, scene.size, (*_around(x), *_around(y)), scene.labels)
+        shapes = SHAPES if n_classes else ("circle",)
+        self.markers = Markers(self.paper, x, y, scene.group, scene.colours, shapes)
+        _static_legend(self.paper, scene)
+
+    def draw(
+        self, eta: np.ndarray, mean: Mean, weight: np.ndarray, wrong: np.ndarray, caption: str
+    ) -> bytes:
+        """A palette PNG.
+
+        Parameters
+        ----------
+        eta : ndarray, shape (3, k)
+            At (0, 0), (1, 0) and (0, 1) of the plane.
+        mean : Mean
+        weight, wrong : ndarray, shape (m,)
+        caption : str
+        """
+        start, across, up = eta[0], eta[1] - eta[0], eta[2] - eta[0]  # (k,) each
+        left, right, bottom, top = self.paper.limits
+        start = start + across * left + up * top
+        column = across * ((right - left) / (self.paper.width - 1))  # per pixel
+        row = -up * ((top - bottom) / (self.paper.height - 1))
+        if not np.isfinite(np.stack((start, column, row))).all():
+            self.paper.inside[:] = self.paper.inks.index(LIGHT.background)
+        elif np.ptp(column) == 0 and np.ptp(row) == 0:
+            self._one_direction(start, float(column[0]), float(row[0]), mean)
+        else:
+            self._regions(start, column, row)
+        self.markers.draw(weight, wrong)
+        _write(self.paper, caption)
+        return self.paper.png()
+
+    def _ramp(self, n_classes: int) -> np.ndarray:
+        if n_classes == 2:
+            return _soften(ramp(LIGHT.field, FIELD))
+        if not n_classes:
+            return _soften(ramp(LIGHT.surface[::-1], FIELD))
+        paper = LIGHT.background
+        tints = [ramp((paper, c), 200)[14:104] for c in self.scene.colours]
+        pick = np.linspace(0, 89, self.bands).astype(int)
+        return np.concatenate([tint[pick] for tint in tints])[:128]
+
+    def _one_direction(self, start: np.ndarray, column: float, row: float, mean: Mean) -> None:
+        """Quarter pixels along the gradient index a table of colours."""
+        slope = float(np.hypot(column, row))
+        unit = slope or 1.0
+        across = np.rint(np.arange(self.paper.width) * (4 * column / unit)).astype(np.int16)
+        down = np.rint(np.arange(self.paper.height) * (4 * row / unit)).astype(np.int16)
+        lowest = int(across.min()) + int(down.min())
+        n = int(across.max()) + int(down.max()) - lowest + 1
+        distance = np.arange(lowest, lowest + n) * (slope / 4)
+        table = self._colour(mean(start + distance[:, None]))
+        np.take(table, (across - lowest) + down[:, None], out=self.paper.inside, mode="clip")
+
+    def _colour(self, mu: np.ndarray) -> np.ndarray:
+        """Palette entries along the gradient, with lines where a class or a contour is crossed."""
+        ink = self.paper.inks.ink
+        if mu.ndim == 2:
+            table = self._tint(mu.argmax(1), mu.max(1))
+            return _rule(table, np.flatnonzero(np.diff(mu.argmax(1))), ink(LIGHT.text), 5)
+        low, high = (0.0, 1.0) if self.scene.class_names else self.scene.range
+        share = np.clip(np.nan_to_num((mu - low) / (high - low)), 0, 1)
+        table = np.rint(share * (FIELD - 1)).astype(np.uint8)
+        for level in CONTOURS:
+            table = _rule(table, np.flatnonzero(np.diff(share >= level)), ink(LIGHT.muted), 2)
+        if self.scene.class_names:
+            table = _rule(table, np.flatnonzero(np.diff(mu >= 0.5)), ink(LIGHT.text), 6)
+        return table
+
+    def _tint(self, winner: np.ndarray, p: np.ndarray) -> np.ndarray:
+        """Entry of the winning class, the deeper the surer."""
+        n_classes = len(self.scene.class_names)
+        sure = (p - 1 / n_classes) * (self.bands / (1 - 1 / n_classes))
+        band = np.minimum(sure, self.bands - 1).astype(np.uint8)
+        tint: np.ndarray = (winner.astype(np.uint8) * np.uint8(self.bands) + band) % 128
+        return tint
+
+    def _regions(self, start: np.ndarray, column: np.ndarray, row: np.ndarray) -> None:
+        """Softmax classes: the largest of K planes wins each pixel."""
+        paper = self.paper
+        scores = start[:, None] + column[:, None] * np.arange(paper.width)  # (K, width)
+        drop = row[:, None] * np.arange(paper.height)  # (K, height)
+        planes = (scores[:, None, :] + drop[:, :, None]).astype(np.float32)
+        best, winner = planes[0].copy(), np.zeros(planes[0].shape, np.uint8)
+        for j in range(1, len(planes)):
+            np.copyto(winner, np.uint8(j), where=planes[j] > best)
+            np.maximum(best, planes[j], out=best)
+        coarse = planes[:, ::2, ::2] - best[::2, ::2]  # probabilities need half the resolution
+        p = 1 / np.exp(coarse).sum(0)
+        p = p.repeat(2, 0)[: paper.height].repeat(2, 1)[:, : paper.width]
+        paper.inside[:] = self._tint(winner, p)
+        border = np.zeros(winner.shape, bool)
+        border[:, 1:] |= winner[:, 1:] != winner[:, :-1]
+        border[1:] |= winner[1:] != winner[:-1]
+        border[:, :-1] |= border[:, 1:]
+        paper.inside[border] = paper.inks.index(LIGHT.text)
+
+
+class CurvePicture:
+    """One feature: the probability of every class against it, or the fitted line.
+
+    Parameters
+    ----------
+    x : ndarray, shape (m,)
+    scene : Scene
+    """
+
+    def __init__(self, x: np.ndarray, scene: Scene) -> None:
+        self.scene = scene
+        n_classes, y = len(scene.class_names), scene.y
+        colours = scene.colours if n_classes else (class_colours(2)[1],)
+        jitter = np.random.default_rng(0).uniform(-0.022, 0.022, len(x))
+        y_ticks = [(t, f"{t:g}") for t in (0.0, 0.25, 0.5, 0.75, 1.0)]
+        limits: tuple[float, float] = (-0.09, 1.09)
+        if n_classes > 2:  # a row of markers for each class, below the curves
+            limits = (-0.1 - 0.07 * n_classes, 1.06)
+            y = -0.08 - 0.07 * y
+        if n_classes:
+            y = y + jitter
+        else:
+            limits = _around(y)
+        inks = Inks(ramp((LIGHT.background, LIGHT.grid), 4), (*colours, LIGHT.accent))
+        self.paper = Paper(
+            inks,
+            scene.size,
+            (*_around(x), *limits),
+            scene.labels,
+            y_ticks=y_ticks if n_classes else None,
+        )
+        group = scene.group if n_classes else np.zeros(len(x))
+        self.colours = colours
+        self.markers = Markers(
+            self.paper, x, y, group, colours, SHAPES if n_classes else SHAPES[1:]
+        )
+        _static_legend(self.paper, scene)
+
+    @property
+    def grid(self) -> np.ndarray:
+        """Where the curve is asked for, (t,)."""
+        return self.paper.grid()[0][::2]
+
+    def draw(self, mu: np.ndarray, weight: np.ndarray, wrong: np.ndarray, caption: str) -> bytes:
+        """A palette PNG; ``mu`` is (t,) or (t, K), at ``grid``."""
+        paper = self.paper
+        paper.inside[:] = paper.inks.index(LIGHT.background)
+        for value, _ in paper.x_ticks:
+            paper.inside[:, round(float(paper.columns(np.array(value))))] = paper.inks.n_ramp - 1
+        for value, _ in paper.y_ticks:
+            paper.inside[round(float(paper.rows(np.array(value))))] = paper.inks.n_ramp - 1
+        x = paper.columns(self.grid)
+        several = mu.ndim == 2
+        if not several:
+            self._threshold(mu, x)
+        self.markers.draw(weight, wrong)
+        for j, curve in enumerate(mu.T if several else [mu]):
+            y = np.clip(paper.rows(curve), -paper.height, 2.0 * paper.height)
+            line(paper, x, y, self.colours[j] if several else LIGHT.text, width=1.5)
+        _write(paper, caption)
+        return paper.png()
+
+    def _threshold(self, mu: np.ndarray, x: np.ndarray) -> None:
+        """A dotted line where the probability of class 1 crosses one half."""
+        for place in np.flatnonzero(np.diff(mu >= 0.5)) if self.scene.class_names else ():
+            column = round(float(x[place]))
+            self.paper.inside[::4, column] = self.paper.inks.index(LIGHT.muted)
+            self.paper.inside[1::4, column] = self.paper.inks.index(LIGHT.muted)
+
+
+def _soften(colours: np.ndarray) -> np.ndarray:
+    """A third nearer to the paper, so that markers stand out where the model is sure."""
+    soft: np.ndarray = (colours * 0.68 + 255 * 0.32).astype(np.uint8)
+    return soft
+
+
+def _around(values: np.ndarray) -> tuple[float, float]:
+    """Limits with a margin of six per cent."""
+    low, high = float(values.min()), float(values.max())
+    margin = 0.06 * (high - low) or 0.5
+    return low - margin, high + margin
+
+
+def _rule(table: np.ndarray, crossings: np.ndarray, ink: np.ndarray, width: int) -> np.ndarray:
+    """Blend a line of ``width`` quarter pixels to each side into the table."""
+    ruled = table.copy()
+    for at in crossings:
+        near = np.arange(max(0, at - width), min(len(table), at + width + 2))
+        opacity = np.clip(width + 1 - abs(near - at - 0.5), 0, LEVELS).astype(np.uint8)
+        ruled[near] = ink[opacity, table[near]]
+    return ruled
+
+
+def _write(paper: Paper, caption: str) -> None:
+    """The first caption row: what comes before the first comma in bold, the rest to the right."""
+    head, _, tail = caption.partition(",")
+    paper.text(head, 46, TOP - 33, font="DejaVuSansMono-Bold", points=13)
+    paper.text(
+        tail.strip(), paper.size - 12, TOP - 33, colour=LIGHT.muted, points=11, anchor="right"
+    )
+
+
+def _static_legend(paper: Paper, scene: Scene) -> None:
+    if scene.class_names:
+        legend(paper, scene.class_names, scene.colours, mistakes=True, sized=scene.sized)
+        return
+    paper.text(
+        "darker = larger response; markers show the observed one"
+        if paper.inks.n_ramp == FIELD
+        else "markers: observed response",
+        46,
+        TOP - 14,
+        colour=LIGHT.muted,
+        points=10,
+        static=True,
+    )

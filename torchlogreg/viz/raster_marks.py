@@ -1,0 +1,118 @@
+"""Markers and lines for palette pictures: small masks stamped by one indexed assignment."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+
+from torchlogreg.viz.palette import LIGHT
+from torchlogreg.viz.raster import LEVELS, PAD, Paper
+
+SHAPES = ("square", "circle", "triangle", "diamond", "cross", "hexagon")
+"""By class; class 0 a square and class 1 a circle, as in all pictures here."""
+
+LARGEST = PAD - 3.0
+"""Largest radius of a marker, in pixels."""
+
+
+class Mask(NamedTuple):
+    """Pixels of a marker around its centre, and how much of each is edge and is inside."""
+
+    rows: np.ndarray
+    columns: np.ndarray
+    cover: np.ndarray
+    fill: np.ndarray
+
+
+@cache
+def mask(shape: str, radius: float, edge: float) -> Mask:
+    """Opacity levels of a marker whose inside has this radius and whose edge is this wide."""
+    reach = int(np.ceil(radius + edge)) + 1
+    fine = (np.arange((2 * reach + 1) * 4) + 0.5) / 4 - reach - 0.5  # 4 x 4 samples a pixel
+    y, x = fine[:, None], fine[None, :]
+    distance = _distance(shape, x, y)
+    covers, fills = (
+        (distance <= r).reshape(2 * reach + 1, 4, 2 * reach + 1, 4).mean((1, 3))
+        for r in (radius + edge, radius)
+    )
+    cover = np.rint(covers * LEVELS).astype(np.uint8)
+    fill = np.rint(fills * LEVELS).astype(np.uint8)
+    rows, columns = np.nonzero(cover)
+    return Mask(rows - reach, columns - reach, cover[rows, columns], fill[rows, columns])
+
+
+def stamp(
+    paper: Paper,
+    x: np.ndarray,
+    y: np.ndarray,
+    shape: Mask,
+    colour: str,
+    edge: str = LIGHT.background,
+) -> None:
+    """Put a marker on the plot at every pixel position (m,), left to right in the order given.
+
+    The edge is blended over what lies below, the inside over the edge.
+    """
+    if not len(x):
+        return
+    width = paper.plot.shape[1]
+    at = (np.rint(y).astype(np.intp) + PAD) * width + np.rint(x).astype(np.intp) + PAD
+    where = at[:, None] + (shape.rows * width + shape.columns)  # (m, pixels of the marker)
+    flat = paper.plot.reshape(-1)
+    below = paper.inks.ink(edge)[shape.cover, flat[where]]
+    flat[where] = paper.inks.ink(colour)[shape.fill, below]
+
+
+def visible(paper: Paper, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Which pixel positions lie on the plot or just beside it, so that a marker may go there."""
+    inside: np.ndarray = (x >= -2) & (x <= paper.width + 1) & (y >= -2) & (y <= paper.height + 1)
+    return inside
+
+
+def trace(
+    paper: Paper, x: np.ndarray, y: np.ndarray, colours: tuple[str, ...], *, width: float = 1.25
+) -> None:
+    """A smooth line through pixel positions, cased in white; its colour runs through ``colours``."""
+    x, y = _resample(x, y)
+    keep = visible(paper, x, y)
+    stamp(paper, x[keep], y[keep], mask("circle", width + 1, 0), LIGHT.background)
+    pieces = np.array_split(np.arange(len(x)), len(colours))
+    for piece, colour in zip(pieces, colours, strict=True):
+        part = piece[keep[piece]]
+        stamp(paper, x[part], y[part], mask("circle", width, 0), colour, colour)
+
+
+def line(paper: Paper, x: np.ndarray, y: np.ndarray, colour: str, *, width: float = 1.25) -> None:
+    """A smooth line through pixel positions, without a casing."""
+    x, y = _resample(x, y)
+    keep = visible(paper, x, y)
+    stamp(paper, x[keep], y[keep], mask("circle", width, 0), colour, colour)
+
+
+def _resample(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Positions about a pixel apart along a polyline, at most 4,000."""
+    length = np.concatenate(([0.0], np.cumsum(np.hypot(np.diff(x), np.diff(y)))))
+    if not np.isfinite(length[-1]):
+        return x[:0], y[:0]
+    at = np.linspace(0, length[-1], int(min(4000, length[-1] * 1.25)) + 1)
+    return np.interp(at, length, x), np.interp(at, length, y)
+
+
+def _distance(shape: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Distance from the centre in the shape's own norm; equal radii have about equal areas."""
+    if shape == "square":
+        distance = np.maximum(abs(x), abs(y)) / 0.886
+    elif shape == "triangle":
+        distance = np.maximum(y + 0.2, abs(x) * 0.866 - (y + 0.2) * 0.5) / 0.78
+    elif shape == "diamond":
+        distance = (abs(x) + abs(y)) / 1.253
+    elif shape == "cross":
+        arm = np.maximum(abs(x) / 1.2, abs(y) / 0.5)
+        distance = np.minimum(arm, np.maximum(abs(x) / 0.5, abs(y) / 1.2))
+    elif shape == "hexagon":
+        distance = np.maximum(abs(y), abs(x) * 0.866 + abs(y) * 0.5) / 0.952
+    else:
+        distance = np.hypot(x, y)
+    return distance
