@@ -6,13 +6,13 @@ import itertools
 import math
 from collections.abc import Iterator
 
-import exact
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+import exact
 from torchlogreg import losses
 from torchlogreg.losses import Loss, curvatures, slopes
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from random_models import random_model, rows
 
 from problems import CLASSIFIERS, FACTORIES, MODELS, params_of, problem
+from random_models import random_model, rows
 from torchlogreg import (
     LinearRegression,
     LogisticRegression,

@@ -8,10 +8,10 @@ import pickle
 
 import pytest
 import torch
-from random_models import random_model, rows
 from torch import Tensor
 
 from problems import FACTORIES, MODELS, params_of, problem
+from random_models import random_model, rows
 from torchlogreg import Model, OrdinalRegression, SoftmaxRegression
 from torchlogreg.configuration import build, config
 

@@ -11,10 +11,10 @@ import math
 
 import pytest
 import torch
-from reference_values import TRUTH
 from torch import Tensor
 
 from reference_data import F64, load
+from reference_values import TRUTH
 from torchlogreg import (
     L2,
     LinearRegression,

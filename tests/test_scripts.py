@@ -166,7 +166,7 @@ def test_weighted_vs_normal_prints_three_scores(script):
 
 def test_discount_gives_the_figures_of_its_source(script):
     """Figures: the seed document in ../shared, and the reference page's corrections of it."""
-    status, out, err = script("discount", "--iterations", "20000")
+    status, out, err = script("discount", "--iterations", "10001")
     assert (status, err) == (0, "")
     assert "probability 0.999999999986112, loss 25" in out
     grid = [float(v) for v in re.findall(r"^w = .* loss (\S+)$", out, re.M)]

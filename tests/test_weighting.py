@@ -128,7 +128,7 @@ def test_class_mean_is_the_original_cost_loggers_rule() -> None:
     for predicted in ([1, 1, 1, 1, 1], [1, 1, 0, 0, 1], [0, 0, 0, 0, 1]):
         snap = snapshot([1] * 5, y, predicted, memory)
         memory = rule.update(snap)
-        seen.append(rule.factor(memory, snap.y).tolist())
+        seen.append(rule.factor(memory, snap).tolist())
     ones = pytest.approx([1, 1, 1, 1, 1])
     assert seen == [
         ones,

@@ -8,8 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchlogreg.sample_weights import checked_weights, mean_one
+from torchlogreg.sample_weights import checked_weights
 from torchlogreg.weighting import Snapshot, Weighting
+
+Rule = Callable[[Snapshot], Tensor]
+"""A user's own weighting: factors (n,) from a snapshot."""
 
 
 class Smoothed(Weighting):
@@ -30,21 +33,22 @@ class Smoothed(Weighting):
         If ``rate`` is not in (0, 1].
     """
 
-    def __init__(self, weighting: Weighting, rate: float = 0.5) -> None:
+    def __init__(self, weighting: Weighting | Rule, rate: float = 0.5) -> None:
         if not 0 < rate <= 1:
             raise ValueError(f"rate is {rate}, but it lies in (0, 1]: 1 follows at once")
-        self.weighting = weighting
+        self.weighting = as_weighting(weighting)
         self.rate = float(rate)
-        self.needs_classes = weighting.needs_classes  # type: ignore[misc]
+        self.needs_classes = self.weighting.needs_classes  # type: ignore[misc]
 
     def update(self, snapshot: Snapshot) -> Any:
         """State: (that of the inner weighting, the smoothed factors of mean one)."""
         inner_previous, smooth = snapshot.previous or (None, None)
         inner = self.weighting.update(snapshot._replace(previous=inner_previous))
-        new = mean_one(self.weighting.factor(inner, snapshot.y))
+        new = self.weighting.factor(inner, snapshot)
+        new = new / snapshot.mean(new)
         return inner, new if smooth is None else torch.lerp(smooth, new, self.rate)
 
-    def factor(self, state: Any, y: Tensor) -> Tensor:
+    def factor(self, state: Any, snapshot: Snapshot) -> Tensor:
         """The smoothed factors."""
         smooth: Tensor = state[1]
         return smooth
@@ -55,13 +59,21 @@ class Product(Weighting):
 
     Parameters
     ----------
-    *weightings : Weighting
+    *weightings : Weighting or callable
+        At least one.
+
+    Raises
+    ------
+    ValueError
+        Without any.
     """
 
-    def __init__(self, *weightings: Weighting) -> None:
-        self.weightings = weightings
-        self.adaptive = any(w.adaptive for w in weightings)  # type: ignore[misc]
-        self.needs_classes = any(w.needs_classes for w in weightings)  # type: ignore[misc]
+    def __init__(self, *weightings: Weighting | Rule) -> None:
+        if not weightings:
+            raise ValueError("Product() multiplies nothing; name a weighting, or use Uniform()")
+        self.weightings = tuple(as_weighting(w) for w in weightings)
+        self.adaptive = any(w.adaptive for w in self.weightings)  # type: ignore[misc]
+        self.needs_classes = any(w.needs_classes for w in self.weightings)  # type: ignore[misc]
 
     def update(self, snapshot: Snapshot) -> Any:
         """A tuple of the parts' states."""
@@ -71,9 +83,9 @@ class Product(Weighting):
             for w, p in zip(self.weightings, previous, strict=True)
         )
 
-    def factor(self, state: Any, y: Tensor) -> Tensor:
+    def factor(self, state: Any, snapshot: Snapshot) -> Tensor:
         """The product of the parts' factors."""
-        parts = [w.factor(s, y) for w, s in zip(self.weightings, state, strict=True)]
+        parts = [w.factor(s, snapshot) for w, s in zip(self.weightings, state, strict=True)]
         return torch.stack(parts).prod(dim=0)
 
 
@@ -88,7 +100,7 @@ class Callback(Weighting):
 
     needs_classes = False
 
-    def __init__(self, function: Callable[[Snapshot], Tensor]) -> None:
+    def __init__(self, function: Rule) -> None:
         self.function = function
 
     def update(self, snapshot: Snapshot) -> Tensor:
@@ -96,3 +108,22 @@ class Callback(Weighting):
         name = getattr(self.function, "__name__", type(self.function).__name__)
         factor = torch.as_tensor(self.function(snapshot)).to(snapshot.losses)
         return checked_weights(factor, len(snapshot.losses), f"weighting {name}")
+
+
+def as_weighting(weighting: Weighting | Rule) -> Weighting:
+    """A weighting as it is; a plain function wrapped in :class:`Callback`.
+
+    Raises
+    ------
+    TypeError
+        If it is neither.
+    """
+    if isinstance(weighting, Weighting):
+        return weighting
+    if isinstance(weighting, type) or not callable(weighting):
+        what = weighting.__name__ if isinstance(weighting, type) else type(weighting).__name__
+        raise TypeError(
+            f"weighting= got {what}, but it takes a Weighting, such as Focal(), or a function of a "
+            "Snapshot; fixed weights go into sample_weight="
+        )
+    return Callback(weighting)

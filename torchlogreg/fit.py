@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from torchlogreg.base import Model
-from torchlogreg.combinators import Callback
+from torchlogreg.combinators import Rule, as_weighting
 from torchlogreg.data import minibatches
 from torchlogreg.inputs import make_data
 from torchlogreg.losses import Loss
@@ -22,7 +23,7 @@ from torchlogreg.objective import Objective
 from torchlogreg.optim import OPTIMIZERS, choose, resolve
 from torchlogreg.optim.requirements import superlinear
 from torchlogreg.penalties import Penalty
-from torchlogreg.sample_weights import mean_one
+from torchlogreg.sample_weights import checked_weights, mean_one
 from torchlogreg.state import FitState, Hook
 from torchlogreg.weighting import Snapshot, Uniform, Weighting
 
@@ -73,7 +74,7 @@ def fit(
     optimizer: str | Optimizer | Callable[..., Optimizer] | None = None,
     loss: Loss | None = None,
     penalty: Penalty | None = None,
-    weighting: Weighting | Callable[[Snapshot], Tensor] | None = None,
+    weighting: Weighting | Rule | None = None,
     sample_weight: Any = None,
     offset: Any = None,
     batch_size: int | None = None,
@@ -135,7 +136,8 @@ def fit(
     """
     if not isinstance(model, Model):
         raise TypeError(f"model is a {type(model).__name__}, but fit trains a torchlogreg Model")
-    _check_settings(batch_size, max_epochs, tol)
+    hooks = tuple(hooks)
+    _check_settings(batch_size, max_epochs, tol, penalty, hooks)
     weighting = _as_weighting(weighting, model)
     objective = Objective(model, loss, penalty)
     data = make_data(
@@ -148,7 +150,6 @@ def fit(
     instance = resolve(optimizer, objective, batch_size, OPTIMIZERS)
     schedule = None if scheduler is None else scheduler(instance)
     state = FitState(objective, instance, data, weighting, max_epochs)
-    hooks = tuple(hooks)
     try:
         for look in _overriding(hooks, "on_fit_start"):
             look(state)
@@ -202,10 +203,14 @@ def _train(
 def _reweight(state: FitState, own_weight: Tensor, memory: Any) -> Any:
     """New sample weights for this epoch; returns what the weighting wants to remember."""
     eta, losses = state.rows
-    snapshot = Snapshot(state.data.y, eta, losses, state.model.predict(eta), memory)
+    predicted = state.model.predict(eta)
+    snapshot = Snapshot(state.data.y, eta, losses, predicted, memory, own_weight)
     memory = state.weighting.update(snapshot)
-    factor = state.weighting.factor(memory, state.data.y)
-    new = mean_one(own_weight * factor)
+    new = own_weight * state.weighting.factor(memory, snapshot)
+    total = new.sum()
+    if not bool((new >= 0).all() & (total > 0) & torch.isfinite(total)):  # waits for the device
+        checked_weights(new, len(new), f"weighting {type(state.weighting).__name__}")
+    new = mean_one(new)
     state.weight_change = (new - state.data.sample_weight).abs().max()
     state.data = state.data.reweighted(new)
     return memory
@@ -216,6 +221,7 @@ def _test_convergence(state: FitState, tol: float) -> None:
     optimality = float(state.optimality)  # waits for the device: this is the stop test
     # Past tol Newton still gains digits as long as each step shrinks the gradient tenfold.
     gaining = superlinear(state.optimizer) and 0 < optimality < 0.1 * state.previous_optimality
+    gaining = gaining and state.epoch < state.max_epochs
     state.previous_optimality = optimality
     if not optimality <= tol or gaining:  # NaN is no convergence
         return
@@ -259,18 +265,10 @@ def _overriding(hooks: tuple[Hook, ...], method: str) -> list[Callable[[FitState
     ]
 
 
-def _as_weighting(
-    weighting: Weighting | Callable[[Snapshot], Tensor] | None, model: Model
-) -> Weighting:
+def _as_weighting(weighting: Weighting | Rule | None, model: Model) -> Weighting:
     if weighting is None:
         return Uniform()
-    if not isinstance(weighting, Weighting):
-        if not callable(weighting):
-            raise TypeError(
-                f"weighting= got {type(weighting).__name__}, but it takes a Weighting or a "
-                "function of a Snapshot; fixed weights go into sample_weight="
-            )
-        return Callback(weighting)
+    weighting = as_weighting(weighting)
     if weighting.needs_classes and model.n_classes is None:
         raise ValueError(
             f"{type(weighting).__name__} weighs by class, but {type(model).__name__} predicts a "
@@ -279,10 +277,16 @@ def _as_weighting(
     return weighting
 
 
-def _check_settings(batch_size: int | None, max_epochs: int, tol: float) -> None:
-    if batch_size is not None and batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size}, but a step needs at least one row")
-    if max_epochs < 1:
-        raise ValueError(f"max_epochs is {max_epochs}, but training needs at least one")
+def _check_settings(
+    batch_size: int | None, max_epochs: int, tol: float, penalty: Any, hooks: tuple[Any, ...]
+) -> None:
+    for name, count in (("batch_size", batch_size), ("max_epochs", max_epochs)):
+        if count is not None and (not isinstance(count, Integral) or count < 1):
+            raise ValueError(f"{name} is {count!r}, but it is a whole number from 1 on")
+    if penalty is not None and not isinstance(penalty, Penalty):
+        raise TypeError(f"penalty= got {penalty!r}, but it takes a Penalty, such as L2(0.1)")
+    for hook in hooks:
+        if not isinstance(hook, Hook):
+            raise TypeError(f"hooks= got {hook!r}, but it takes instances of Hook")
     if not tol >= 0:
         raise ValueError(f"tol is {tol}, but it is not negative; 0 runs all epochs")

@@ -55,7 +55,7 @@ def make_data(
     y = as_tensor(y, "the target", like.device)
     if len(y) != n:
         raise ValueError(f"X has {n} rows, but the target has {len(y)}; they must match")
-    y = model.target(y) if own_target else y
+    y = model.target(y) if own_target else _finite(y, "the target")
     if y.is_floating_point():
         y = y.to(like.dtype)
     if sample_weight is None:
@@ -85,8 +85,6 @@ def as_matrix(X: Any, like: Tensor) -> Tensor:
         )
     if 0 in tensor.shape:
         raise ValueError(f"X has shape {tuple(tensor.shape)}: there is nothing to fit")
-    if tensor.is_complex():
-        raise ValueError("X is complex, but real columns are needed")
     tensor = tensor.to(like.dtype)
     finite = torch.isfinite(tensor)
     if not bool(finite.all()):  # waits for the device, once, before training
@@ -110,11 +108,17 @@ def as_tensor(values: Any, name: str, device: torch.device) -> Tensor:
             array = np.asarray(values)
         except ValueError as error:
             raise ValueError(f"{name} is ragged: its rows differ in length ({error})") from None
-        if array.dtype.kind not in "biuf":
+        if array.ndim == 0:
+            what = type(values).__name__
+            raise ValueError(f"{name} has shape () ({what}), but rows of numbers are needed")
+        if array.dtype.kind not in "biufc":
             array = _numbers(array, values, name)
+        array = _known_to_torch(array)
         # An own copy where numpy's is read-only: torch tensors are always writable.
         array = array if array.flags.writeable else array.copy()
         values = torch.from_numpy(np.ascontiguousarray(array))
+    if values.is_complex():
+        raise ValueError(f"{name} is complex, but real numbers are needed")
     if device.type == "mps" and values.dtype == torch.float64:
         values = values.float()  # Apple's GPUs have no float64
     tensor: Tensor = values.to(device)
@@ -159,10 +163,26 @@ def _as_offset(offset: Any, n: int, like: Tensor) -> Tensor:
         )
     ):
         raise ValueError(f"offset has shape {tuple(tensor.shape)}, but ({n},) is needed")
-    if not bool(torch.isfinite(tensor).all()):
-        row = int((~torch.isfinite(tensor)).nonzero()[0][0])
-        raise ValueError(f"offset is not finite in row {row}")
+    return _finite(tensor, "offset")
+
+
+def _finite(tensor: Tensor, name: str) -> Tensor:
+    """``tensor``, or an error that names its first row with NaN or infinity."""
+    wrong = ~torch.isfinite(tensor)
+    if bool(wrong.any()):
+        index = wrong.nonzero()[0].tolist()
+        value = tensor[tuple(index)].item()
+        raise ValueError(f"{name} is not finite in row {index[0]}: {value}; remove such rows")
     return tensor
+
+
+def _known_to_torch(array: np.ndarray) -> np.ndarray:
+    """Native byte order; no wide floats; no unsigned integers, which torch hardly computes with."""
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+        return array.astype(np.float64)
+    if array.dtype.kind == "u" and array.dtype.itemsize > 1:
+        return array.astype(np.int64)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _refuse_one_class(model: Model, y: Tensor, weights: Tensor) -> None:

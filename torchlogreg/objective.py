@@ -30,6 +30,7 @@ class Evaluation(NamedTuple):
     """One forward and backward pass, and where it was made."""
 
     batch: Batch
+    penalty: Penalty | None
     at: list[Tensor]
     versions: list[int]
     value: Tensor
@@ -61,6 +62,11 @@ class Objective:
         self.loss: Loss = model.nll if loss is None else loss
         self.penalty = penalty
         self.params: list[nn.Parameter] = [p for p in model.parameters() if p.requires_grad]
+        if not self.params:
+            raise ValueError(
+                f"all parameters of the {type(model).__name__} are frozen (requires_grad=False); "
+                "nothing is left to train"
+            )
         self._last: Evaluation | None = None
 
     def closure(self, batch: Batch, data: Batch) -> Closure:
@@ -73,7 +79,7 @@ class Objective:
         Free right after an evaluation of the same rows, under whatever weights.
         """
         last = self._last
-        if last is not None and last.batch.X is data.X and self._unmoved(last):
+        if last is not None and _same_rows(last.batch, data) and self._unmoved(last):
             return last.eta, last.losses
         with torch.no_grad():
             eta = self.model(data.X, data.offset)
@@ -86,8 +92,9 @@ class Objective:
         starts from one pass over the data instead of two.
         """
         last = self._last
-        if last is not None and last.batch is batch and self._unmoved(last):
-            return last
+        if last is not None and last.batch is batch and last.penalty is self.penalty:
+            if self._unmoved(last):
+                return last
         with torch.enable_grad():
             eta = self.model(batch.X, batch.offset)
             losses = self.loss(eta, batch.y)
@@ -104,6 +111,7 @@ class Objective:
             )
         evaluation = Evaluation(
             batch,
+            self.penalty,
             [p.detach().clone() for p in self.params] if keep else [],
             [p._version for p in self.params],
             value.detach(),
@@ -225,3 +233,8 @@ class Closure:
                 for p in self.params
             ]
         ).detach()
+
+
+def _same_rows(a: Batch, b: Batch) -> bool:
+    """Whether two batches are the same rows, whatever their weights."""
+    return a.X is b.X and a.y is b.y and a.offset is b.offset

@@ -28,6 +28,9 @@ class Snapshot(NamedTuple):
     predicted : Tensor, shape (n,)
     previous : Tensor, or a tuple of them, or None
         What this weighting's ``update`` returned last time; None before the first epoch.
+    sample_weight : Tensor, shape (n,), or None
+        The user's own weights, for rules that count or average rows: a weight of 2 is a repeated
+        row, 0 a removed one. None means ones.
     """
 
     y: Tensor
@@ -35,6 +38,13 @@ class Snapshot(NamedTuple):
     losses: Tensor
     predicted: Tensor
     previous: Any = None
+    sample_weight: Tensor | None = None
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Mean over the rows, each as often as it counts, of ``values`` (n,) or (n, m)."""
+        if self.sample_weight is None:
+            return values.mean(0)
+        return self.sample_weight @ values / self.sample_weight.sum()
 
 
 class Weighting(ABC):
@@ -53,13 +63,13 @@ class Weighting(ABC):
 
     def __call__(self, snapshot: Snapshot) -> Tensor:
         """Factors (n,), from ``update`` and ``factor``."""
-        return self.factor(self.update(snapshot), snapshot.y)
+        return self.factor(self.update(snapshot), snapshot)
 
     @abstractmethod
     def update(self, snapshot: Snapshot) -> Any:
         """The state after this epoch: what the next snapshot hands back as ``previous``."""
 
-    def factor(self, state: Any, y: Tensor) -> Tensor:
+    def factor(self, state: Any, snapshot: Snapshot) -> Tensor:
         """Factors (n,) from a state; the state itself unless a rule says otherwise."""
         factor: Tensor = state
         return factor
@@ -87,8 +97,8 @@ class ClassBalanced(Weighting):
     def update(self, snapshot: Snapshot) -> Tensor:
         """Inverse class frequencies."""
         shares = class_shares(snapshot.y, snapshot.losses.dtype)  # (n, K)
-        counts = shares.sum(0)
-        per_class = torch.where(counts > 0, len(shares) / (shares.shape[1] * counts), 0.0)
+        frequency = snapshot.mean(shares)  # (K,)
+        per_class = torch.where(frequency > 0, 1 / (shares.shape[1] * frequency), 0.0)
         return shares @ per_class
 
 
@@ -195,10 +205,10 @@ class ClassMean(Weighting):
         """The state of the row weighting."""
         return self.rows.update(snapshot)
 
-    def factor(self, state: Any, y: Tensor) -> Tensor:
+    def factor(self, state: Any, snapshot: Snapshot) -> Tensor:
         """One for class 0, the mean factor for the others."""
-        mean = self.rows.factor(state, y).mean()
-        zero_share = class_shares(y, mean.dtype)[:, 0]
+        mean = snapshot.mean(self.rows.factor(state, snapshot))
+        zero_share = class_shares(snapshot.y, mean.dtype)[:, 0]
         return zero_share + (1 - zero_share) * mean
 
 

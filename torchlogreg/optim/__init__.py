@@ -24,8 +24,10 @@ Factory = Callable[[Iterable[nn.Parameter]], Optimizer]
 
 # Left out of torch.optim, and why: SparseAdam wants sparse gradients; Muon wants hidden layers.
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
-    "adadelta": partial(torch.optim.Adadelta, lr=10.0),
-    "adafactor": partial(torch.optim.Adafactor, lr=0.1),
+    # A large eps lets the steps of the sign-like methods shrink with the gradient, so that they
+    # settle at the optimum; at their own defaults they circle it at a distance of the step size.
+    "adadelta": partial(torch.optim.Adadelta, lr=1.0, eps=1e-3),
+    "adafactor": partial(torch.optim.Adafactor, lr=0.5, eps=(0.1, 0.1)),
     "adagrad": partial(torch.optim.Adagrad, lr=0.5),
     "adam": partial(torch.optim.Adam, lr=0.1),
     "adamax": partial(torch.optim.Adamax, lr=0.1),
@@ -43,12 +45,12 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
         line_search_fn="strong_wolfe",
     ),
     "momentum": partial(torch.optim.SGD, lr=0.1, momentum=0.9),
-    "nadam": partial(torch.optim.NAdam, lr=0.1),
+    "nadam": partial(torch.optim.NAdam, lr=0.05, eps=1e-2),
     "nesterov": partial(torch.optim.SGD, lr=0.1, momentum=0.9, nesterov=True),
     "newton": Newton,
     "proximal_gradient": ProximalGradient,
-    "radam": partial(torch.optim.RAdam, lr=0.1),
-    "rmsprop": partial(torch.optim.RMSprop, lr=0.01),
-    "rprop": partial(torch.optim.Rprop, lr=0.01),
+    "radam": partial(torch.optim.RAdam, lr=0.1, eps=1e-4),
+    "rmsprop": partial(torch.optim.RMSprop, lr=0.03, eps=1e-2),
+    "rprop": partial(torch.optim.Rprop, lr=0.01, step_sizes=(1e-14, 50)),
     "sgd": partial(torch.optim.SGD, lr=0.1),
 }

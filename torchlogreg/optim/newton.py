@@ -63,7 +63,10 @@ class Newton(Optimizer):
         value: Tensor = closure()  # 1
         gradient = closure.gradient()
         matrix = closure.hessian()  # 2
-        direction = -minimum_norm_solve(matrix, gradient, group["damping"])  # 3
+        frozen = _at_a_bound(closure, matrix, gradient)
+        matrix[frozen, :] = 0
+        matrix[:, frozen] = 0
+        direction = -minimum_norm_solve(matrix, gradient * ~frozen, group["damping"])  # 3
         slope = torch.dot(gradient, direction)
         if bool(slope >= 0):  # no curvature left, as on rows of certain error: steepest descent
             direction, slope = -gradient, -gradient.square().sum()
@@ -95,7 +98,23 @@ def minimum_norm_solve(matrix: Tensor, vector: Tensor, damping: float = 0.0) -> 
     solution = scale * (vectors @ (inverse * (vectors.T @ (scale * vector))))
     basis = torch.linalg.qr(scale[:, None] * vectors[:, null]).Q
     inside: Tensor = solution - basis @ (basis.T @ solution)
-    return inside
+    before, after = ((scale * (matrix @ x - vector)).norm() for x in (solution, inside))
+    # With units 1e6 apart the basis has no digits left for the smallest; then keep the norm.
+    return inside if bool(after <= 10 * before + cutoff * (scale * vector).norm()) else solution
+
+
+def _at_a_bound(closure: Closure, matrix: Tensor, gradient: Tensor) -> Tensor:
+    """Parameters other than ``weight`` that no longer matter, boolean (P,).
+
+    The gap below an ordinal level without rows falls for ever: its column of the Jacobian vanishes,
+    and the step that Newton wants for it grows without bound and spoils the line search.
+    """
+    weight = closure.objective.model.weight
+    own = torch.cat([torch.full((p.numel(),), p is not weight) for p in closure.params])
+    own = own.to(gradient.device)
+    diagonal = torch.where(own, matrix.diagonal(), 0.0)
+    eps = torch.finfo(matrix.dtype).eps
+    return own & (diagonal <= eps * diagonal.max()) & (gradient.abs() <= eps**0.5)
 
 
 def _backtrack(
