@@ -74,11 +74,11 @@ def log_ticks(low: float, high: float, at_most: int = 9) -> list[float]:
     return ticks[:: math.ceil(len(ticks) / at_most)]
 
 
-def log_axis(axes: Axes, low: float, high: float, which: str = "y") -> None:
+def log_axis(axes: Axes, low: float, high: float, which: str = "y", at_most: int = 9) -> None:
     """Make an axis logarithmic over a window, with ticks that read as plain numbers if they can."""
     axis = axes.yaxis if which == "y" else axes.xaxis
     axes.set(**{f"{which}scale": "log", f"{which}lim": (low, high)})
-    ticks = log_ticks(low, high)
+    ticks = log_ticks(low, high, at_most)
     axis.set_major_locator(FixedLocator(ticks))
     axis.set_major_formatter(FixedFormatter([tick_label(t, ticks) for t in ticks]))
     axis.set_minor_locator(NullLocator())

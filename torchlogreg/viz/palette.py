@@ -34,6 +34,8 @@ class Theme:
         Runs and optimizers, in this order.
     path, surface, field : tuple of str
         Stops of the colour ramps: first to last iteration; low to high loss; P(y = 1) from 0 to 1.
+    rim, halo, on_surface, level : str
+        Edge of a path; edge and colour of words at the foot of a surface; level lines.
     earlier, idle : str
         Earlier fits; bars of samples that are classified right.
     faint : float
@@ -52,6 +54,10 @@ class Theme:
     path: tuple[str, ...]
     surface: tuple[str, ...]
     field: tuple[str, ...]
+    rim: str
+    halo: str
+    on_surface: str
+    level: str
     earlier: str
     idle: str
     faint: float
@@ -116,6 +122,10 @@ LIGHT = Theme(
     path=("#FFD166", "#F08A24", "#D7301F"),
     surface=("#123F63", "#1F6490", "#5FA3B5", "#B9D2D4", "#F4F5F2"),
     field=("#C8641F", "#E9A06A", "#F8DCC4", "#FFFFFF", "#CFE1F0", "#78ADD6", "#2C77B3"),
+    rim="#FFFFFF",
+    halo="#123F63",
+    on_surface="#FFFFFF",
+    level="#FFFFFF",
     earlier=ORANGE,
     idle="#CAD1D8",
     faint=0.28,
@@ -133,6 +143,10 @@ DARK = Theme(
     path=("#FFE08A", "#F79A3A", "#F0532D"),
     surface=("#7FD6E0", "#3C9DB4", "#23667F", "#1A3F52", "#141D26"),
     field=("#C25A17", "#8A4A20", "#4A3222", "#10161D", "#1D3A50", "#2A6390", "#3E92CC"),
+    rim="#10161D",
+    halo="#10161D",
+    on_surface="#FFFFFF",
+    level="#10161D",
     earlier=ORANGE,
     idle="#3B4855",
     faint=0.32,

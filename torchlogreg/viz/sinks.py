@@ -18,8 +18,8 @@ from torchlogreg.viz.film import Film, select_frames
 HOLD = 1.5
 """Seconds for which a GIF shows its last frame before it starts again."""
 
-COLORS = 160
-"""Colours of a GIF; more cost bytes and are not seen in pictures drawn from a small palette."""
+COLORS = 40
+"""Colours of a GIF: shades of anti-aliased edges cost bytes and are not missed."""
 
 SHEET_COLUMNS, SHEET_ROWS, SHEET_WIDTH = 3, 4, 640
 
@@ -79,8 +79,8 @@ def mp4(film: Film, path: Path, progress: bool = False, *, key_every: int = 250)
             "video needs ffmpeg, and there is none; pip install 'torchlogreg[video]' or save a .gif"
         )
     colors = "scale=out_color_matrix=bt709:out_range=tv,format=yuv420p"
-    options = ["-vf", colors, "-c:v", "libx264", "-preset", "faster", "-tune", "animation"]
-    options += ["-crf", "21", "-g", str(key_every), "-colorspace", "bt709"]
+    options = ["-vf", colors, "-c:v", "libx264", "-preset", "veryfast"]
+    options += ["-crf", "22", "-g", str(key_every), "-colorspace", "bt709"]
     options += ["-color_primaries", "bt709", "-color_trc", "bt709", "-movflags", "+faststart"]
     encode(program, film, path, [], options, progress)
 
@@ -148,17 +148,26 @@ def contact_sheet(film: Film, path: Path) -> None:
 def palette_image(film: Film) -> Image.Image:
     """A 16 x 16 picture of the colours that suit eight frames of the film.
 
-    The last one is transparent: it stands for a pixel that stays as it was, which is what makes a
-    film of few changes small.
+    1. Start with the most frequent colour.
+    2. Add the one with the largest distance to those chosen, times the root of its frequency:
+       paper and ink come out exact, and a thin path is not forgotten beside a wide surface.
+    3. The last entry is transparent. It stands for a pixel that stays as it was, which is what
+       makes a film of few changes small.
     """
-    chosen = [film.frames[i] for i in select_frames(len(film), 8)]
-    pixels = np.concatenate([f[::2, ::2, :3].reshape(-1, 3) for f in film.pixels(chosen)])
-    small = Image.fromarray(pixels[None]).quantize(COLORS, dither=Image.Dither.NONE)
-    found = np.array(small.getpalette(), np.uint8).reshape(-1, 3)[:COLORS]
+    frames = film.pixels([film.frames[i] for i in select_frames(len(film), 8)])
+    pixels = np.concatenate([frame[::2, ::2, :3].reshape(-1, 3) for frame in frames])
+    packed = pixels.astype(np.int32) @ np.array([65536, 256, 1], np.int32)
+    codes, counts = np.unique(packed, return_counts=True)
+    colors = np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=1).astype(float)
+    chosen = [int(counts.argmax())]  # 1.
+    distance = np.full(len(colors), np.inf)
+    for _ in range(COLORS - 1):  # 2.
+        distance = np.minimum(distance, np.square(colors - colors[chosen[-1]]).sum(axis=1))
+        chosen.append(int((np.sqrt(counts) * distance).argmax()))
     table = np.full((256, 4), 255, np.uint8)
-    table[:, :3] = found[0]
-    table[: len(found), :3] = found
-    table[-1, 3] = 0
+    table[:, :3] = colors[chosen[0]]
+    table[: len(chosen), :3] = colors[chosen]
+    table[-1, 3] = 0  # 3.
     return Image.fromarray(table.reshape(16, 16, 4))
 
 
