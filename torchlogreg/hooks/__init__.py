@@ -1,8 +1,18 @@
 """Hooks that look at a running fit. None of them trains."""
 
+from torchlogreg.hooks.boundary import TensorBoardBoundary
+from torchlogreg.hooks.events import EventFile
 from torchlogreg.hooks.progress import Progress
 from torchlogreg.hooks.recorder import Recorder
 from torchlogreg.hooks.stopping import EarlyStopping, StopOnNonFinite
 from torchlogreg.hooks.tensorboard import TensorBoardScalars
 
-__all__ = ["EarlyStopping", "Progress", "Recorder", "StopOnNonFinite", "TensorBoardScalars"]
+__all__ = [
+    "EarlyStopping",
+    "EventFile",
+    "Progress",
+    "Recorder",
+    "StopOnNonFinite",
+    "TensorBoardBoundary",
+    "TensorBoardScalars",
+]

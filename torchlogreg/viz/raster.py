@@ -90,7 +90,7 @@ class Paper:
         ``(left, right, bottom, top)`` of the plot, in data units.
     labels : tuple of str
         Names of the two axes.
-    y_ticks : sequence of (float, str), optional
+    x_ticks, y_ticks : sequence of (float, str), optional
         Default: round numbers.
     """
 
@@ -101,12 +101,13 @@ class Paper:
         limits: tuple[float, float, float, float],
         labels: tuple[str, str],
         *,
+        x_ticks: Sequence[tuple[float, str]] | None = None,
         y_ticks: Sequence[tuple[float, str]] | None = None,
     ) -> None:
         self.inks, self.size, self.limits = inks, size, limits
         self.width, self.height = size - LEFT - RIGHT, size - TOP - BOTTOM
         self.static = np.full((size, size), inks.index(LIGHT.background), np.uint8)
-        self._frame(labels, y_ticks)
+        self._frame(labels, x_ticks, y_ticks)
         self.image = self.static.copy()
         blank = inks.index(LIGHT.background)
         self.plot = np.full((self.height + 2 * PAD, self.width + 2 * PAD), blank, np.uint8)
@@ -147,7 +148,7 @@ class Paper:
     ) -> int:
         """Write at pixel ``x`` with the middle of a line at ``y``; returns the width used."""
         mask = glyphs(words, font, points)
-        height, width = mask.shape
+        height, width = int(mask.shape[0]), int(mask.shape[1])
         x -= {"left": 0, "middle": width // 2, "right": width}[anchor]
         y -= height // 2
         x, y = max(0, min(x, self.size - width)), max(0, min(y, self.size - height))
@@ -155,6 +156,16 @@ class Paper:
         under = target[y : y + height, x : x + width]
         under[:] = self.inks.ink(colour)[mask[: under.shape[0], : under.shape[1]], under]
         return width
+
+    def caption(self, head: str, tail: str) -> None:
+        """The first caption row: a head in bold to the left, figures to the right."""
+        self.text(head, LEFT, TOP - 33, font="DejaVuSansMono-Bold", points=13)
+        right = self.size - RIGHT
+        self.text(tail, right, TOP - 33, colour=LIGHT.muted, points=11, anchor="right")
+
+    def explain(self, words: str) -> None:
+        """The second caption row, drawn once."""
+        self.text(words, LEFT, TOP - 14, colour=LIGHT.muted, points=10, static=True)
 
     def png(self) -> bytes:
         """Put the plot into the frame and encode all as a palette PNG; then start afresh."""
@@ -166,14 +177,19 @@ class Paper:
         self.image = self.static.copy()
         return out.getvalue()
 
-    def _frame(self, labels: tuple[str, str], y_ticks: Sequence[tuple[float, str]] | None) -> None:
+    def _frame(
+        self,
+        labels: tuple[str, str],
+        x_ticks: Sequence[tuple[float, str]] | None,
+        y_ticks: Sequence[tuple[float, str]] | None,
+    ) -> None:
         """Two axes with ticks and names, drawn once."""
         bottom = TOP + self.height
         line = self.inks.index(LIGHT.muted)
         self.static[bottom, LEFT - 1 : LEFT + self.width] = line
         self.static[TOP : bottom + 1, LEFT - 1] = line
         left, right, low, high = self.limits
-        self.x_ticks = ticks(left, right)
+        self.x_ticks = list(x_ticks) if x_ticks is not None else ticks(left, right)
         self.y_ticks = list(y_ticks) if y_ticks is not None else ticks(low, high)
         small: Any = {"colour": LIGHT.muted, "points": 10, "static": True}
         for value, words in self.x_ticks:

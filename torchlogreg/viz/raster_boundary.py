@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from torchlogreg.viz.palette import LIGHT
-from torchlogreg.viz.raster import LEVELS, TOP, Inks, Paper, ramp
+from torchlogreg.viz.raster import LEVELS, Inks, Paper, ramp
 from torchlogreg.viz.raster_marks import SHAPES, line
 from torchlogreg.viz.raster_points import Markers, class_colours, legend
 
@@ -97,11 +97,17 @@ class PlanePicture:
         x, y = points.T
         self.paper = Paper(inks, scene.size, (*_around(x), *_around(y)), scene.labels)
         shapes = SHAPES if n_classes else ("circle",)
-        self.markers = Markers(self.paper, x, y, scene.group, scene.colours, shapes)
+        edge = LIGHT.background if n_classes else LIGHT.muted  # pale markers on a pale field
+        self.markers = Markers(self.paper, x, y, scene.group, scene.colours, shapes, edge)
         _static_legend(self.paper, scene)
 
     def draw(
-        self, eta: np.ndarray, mean: Mean, weight: np.ndarray, wrong: np.ndarray, caption: str
+        self,
+        eta: np.ndarray,
+        mean: Mean,
+        weight: np.ndarray,
+        wrong: np.ndarray,
+        caption: tuple[str, str],
     ) -> bytes:
         """A palette PNG.
 
@@ -111,7 +117,8 @@ class PlanePicture:
             At (0, 0), (1, 0) and (0, 1) of the plane.
         mean : Mean
         weight, wrong : ndarray, shape (m,)
-        caption : str
+        caption : tuple of str
+            Head and figures.
         """
         start, across, up = eta[0], eta[1] - eta[0], eta[2] - eta[0]  # (k,) each
         left, right, bottom, top = self.paper.limits
@@ -120,12 +127,12 @@ class PlanePicture:
         row = -up * ((top - bottom) / (self.paper.height - 1))
         if not np.isfinite(np.stack((start, column, row))).all():
             self.paper.inside[:] = self.paper.inks.index(LIGHT.background)
-        elif np.ptp(column) == 0 and np.ptp(row) == 0:
+        elif len(column) == 1 or self.scene.ordered:  # levels differ in the intercept alone
             self._one_direction(start, float(column[0]), float(row[0]), mean)
         else:
             self._regions(start, column, row)
         self.markers.draw(weight, wrong)
-        _write(self.paper, caption)
+        self.paper.caption(*caption)
         return self.paper.png()
 
     def _ramp(self, n_classes: int) -> np.ndarray:
@@ -159,9 +166,9 @@ class PlanePicture:
         low, high = (0.0, 1.0) if self.scene.class_names else self.scene.range
         share = np.clip(np.nan_to_num((mu - low) / (high - low)), 0, 1)
         table = np.rint(share * (FIELD - 1)).astype(np.uint8)
-        for level in CONTOURS:
-            table = _rule(table, np.flatnonzero(np.diff(share >= level)), ink(LIGHT.muted), 2)
         if self.scene.class_names:
+            for level in CONTOURS:
+                table = _rule(table, np.flatnonzero(np.diff(share >= level)), ink(LIGHT.muted), 2)
             table = _rule(table, np.flatnonzero(np.diff(mu >= 0.5)), ink(LIGHT.text), 6)
         return table
 
@@ -227,9 +234,8 @@ class CurvePicture:
         )
         group = scene.group if n_classes else np.zeros(len(x))
         self.colours = colours
-        self.markers = Markers(
-            self.paper, x, y, group, colours, SHAPES if n_classes else SHAPES[1:]
-        )
+        shapes = SHAPES if n_classes else ("circle",)
+        self.markers = Markers(self.paper, x, y, group, colours, shapes)
         _static_legend(self.paper, scene)
 
     @property
@@ -237,7 +243,9 @@ class CurvePicture:
         """Where the curve is asked for, (t,)."""
         return self.paper.grid()[0][::2]
 
-    def draw(self, mu: np.ndarray, weight: np.ndarray, wrong: np.ndarray, caption: str) -> bytes:
+    def draw(
+        self, mu: np.ndarray, weight: np.ndarray, wrong: np.ndarray, caption: tuple[str, str]
+    ) -> bytes:
         """A palette PNG; ``mu`` is (t,) or (t, K), at ``grid``."""
         paper = self.paper
         paper.inside[:] = paper.inks.index(LIGHT.background)
@@ -253,7 +261,7 @@ class CurvePicture:
         for j, curve in enumerate(mu.T if several else [mu]):
             y = np.clip(paper.rows(curve), -paper.height, 2.0 * paper.height)
             line(paper, x, y, self.colours[j] if several else LIGHT.text, width=1.5)
-        _write(paper, caption)
+        paper.caption(*caption)
         return paper.png()
 
     def _threshold(self, mu: np.ndarray, x: np.ndarray) -> None:
@@ -287,26 +295,11 @@ def _rule(table: np.ndarray, crossings: np.ndarray, ink: np.ndarray, width: int)
     return ruled
 
 
-def _write(paper: Paper, caption: str) -> None:
-    """The first caption row: what comes before the first comma in bold, the rest to the right."""
-    head, _, tail = caption.partition(",")
-    paper.text(head, 46, TOP - 33, font="DejaVuSansMono-Bold", points=13)
-    paper.text(
-        tail.strip(), paper.size - 12, TOP - 33, colour=LIGHT.muted, points=11, anchor="right"
-    )
-
-
 def _static_legend(paper: Paper, scene: Scene) -> None:
+    """What the markers mean, drawn once."""
     if scene.class_names:
         legend(paper, scene.class_names, scene.colours, mistakes=True, sized=scene.sized)
-        return
-    paper.text(
-        "darker = larger response; markers show the observed one"
-        if paper.inks.n_ramp == FIELD
-        else "markers: observed response",
-        46,
-        TOP - 14,
-        colour=LIGHT.muted,
-        points=10,
-        static=True,
-    )
+    elif paper.inks.n_ramp == FIELD:
+        paper.explain("darker = larger: field predicted, markers observed")
+    else:
+        paper.explain("markers: observed response")

@@ -27,11 +27,14 @@ class Mask(NamedTuple):
 
 
 @cache
-def mask(shape: str, radius: float, edge: float) -> Mask:
-    """Opacity levels of a marker whose inside has this radius and whose edge is this wide."""
+def mask(shape: str, radius: float, edge: float, down: float = 0.0, right: float = 0.0) -> Mask:
+    """Opacity levels of a marker whose inside has this radius and whose edge is this wide.
+
+    ``down`` and ``right`` move its centre by parts of a pixel.
+    """
     reach = int(np.ceil(radius + edge)) + 1
     fine = (np.arange((2 * reach + 1) * 4) + 0.5) / 4 - reach - 0.5  # 4 x 4 samples a pixel
-    y, x = fine[:, None], fine[None, :]
+    y, x = fine[:, None] - down, fine[None, :] - right
     distance = _distance(shape, x, y)
     covers, fills = (
         (distance <= r).reshape(2 * reach + 1, 4, 2 * reach + 1, 4).mean((1, 3))
@@ -74,21 +77,49 @@ def visible(paper: Paper, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def trace(
     paper: Paper, x: np.ndarray, y: np.ndarray, colours: tuple[str, ...], *, width: float = 1.25
 ) -> None:
-    """A smooth line through pixel positions, cased in white; its colour runs through ``colours``."""
+    """A smooth line through pixel positions, cased in white, running through ``colours``."""
     x, y = _resample(x, y)
+    piece = np.arange(len(x)) * len(colours) // max(1, len(x))
     keep = visible(paper, x, y)
-    stamp(paper, x[keep], y[keep], mask("circle", width + 1, 0), LIGHT.background)
-    pieces = np.array_split(np.arange(len(x)), len(colours))
-    for piece, colour in zip(pieces, colours, strict=True):
-        part = piece[keep[piece]]
-        stamp(paper, x[part], y[part], mask("circle", width, 0), colour, colour)
+    x, y, piece = x[keep], y[keep], piece[keep]
+    cover, _ = _swept(paper, x, y, width + 1.0, piece)
+    _lay(paper, cover, LIGHT.background)
+    cover, of = _swept(paper, x, y, width, piece)
+    for j, colour in enumerate(colours):
+        _lay(paper, np.where(of == j, cover, np.uint8(0)), colour)
 
 
 def line(paper: Paper, x: np.ndarray, y: np.ndarray, colour: str, *, width: float = 1.25) -> None:
     """A smooth line through pixel positions, without a casing."""
     x, y = _resample(x, y)
     keep = visible(paper, x, y)
-    stamp(paper, x[keep], y[keep], mask("circle", width, 0), colour, colour)
+    cover, _ = _swept(paper, x[keep], y[keep], width, np.zeros(int(keep.sum()), np.intp))
+    _lay(paper, cover, colour)
+
+
+def _swept(
+    paper: Paper, x: np.ndarray, y: np.ndarray, radius: float, piece: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Opacity of what a disc covers on its way, and the last piece of the way that touched it."""
+    cover, of = np.zeros(paper.plot.size, np.uint8), np.zeros(paper.plot.size, np.uint8)
+    width = paper.plot.shape[1]
+    quarters = np.rint(np.stack((y, x)) * 4).astype(np.intp) + 4 * PAD
+    row, column = quarters // 4
+    part = (quarters[0] % 4) * 4 + quarters[1] % 4
+    for at in np.unique(part):
+        disc = mask("circle", radius, 0, at // 4 / 4, at % 4 / 4)
+        here = part == at
+        where = (row[here] * width + column[here])[:, None] + disc.rows * width + disc.columns
+        np.maximum.at(cover, where.ravel(), np.tile(disc.cover, len(where)))
+        of[where] = piece[here][:, None]
+    return cover, of
+
+
+def _lay(paper: Paper, cover: np.ndarray, colour: str) -> None:
+    """Blend a colour over the plot, by opacity."""
+    where = np.flatnonzero(cover)
+    flat = paper.plot.reshape(-1)
+    flat[where] = paper.inks.ink(colour)[cover[where], flat[where]]
 
 
 def _resample(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -102,6 +133,7 @@ def _resample(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _distance(shape: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Distance from the centre in the shape's own norm; equal radii have about equal areas."""
+    distance: np.ndarray
     if shape == "square":
         distance = np.maximum(abs(x), abs(y)) / 0.886
     elif shape == "triangle":

@@ -1,4 +1,4 @@
-"""The rows of a data set as markers: class by shape and colour, weight by area, mistakes by edge."""
+"""Rows as markers: class by shape and colour, weight by area, mistakes by a dark edge."""
 
 from __future__ import annotations
 
@@ -58,6 +58,8 @@ class Markers:
         Class of each row, or the shade of a numeric response.
     colours, shapes : sequence of str
         By group.
+    edge : str
+        Colour of the edge of rows that are right.
     """
 
     def __init__(
@@ -68,12 +70,13 @@ class Markers:
         group: np.ndarray,
         colours: tuple[str, ...],
         shapes: tuple[str, ...] = SHAPES,
+        edge: str = LIGHT.background,
     ) -> None:
         self.paper = paper
         self.x, self.y = paper.columns(x), paper.rows(y)
         self.inside = visible(paper, self.x, self.y)
         self.group = group.astype(np.int64)
-        self.colours, self.shapes = colours, shapes
+        self.colours, self.shapes, self.edge = colours, shapes, edge
         # Four hundred points get 3.2 pixels; many get less, so that the field stays visible.
         self.base = float(np.clip(3.2 * (400 / max(1, len(x))) ** 0.35, 1.7, 5.0))
 
@@ -105,7 +108,7 @@ class Markers:
         shape = self.shapes[group % len(self.shapes)]
         radius = round(min(STEP**power, LARGEST), 2)
         marker = mask(shape, radius, 0.9 if right else 1.3)
-        edge = LIGHT.background if right else LIGHT.text
+        edge = self.edge if right else LIGHT.text
         stamp(self.paper, self.x[rows], self.y[rows], marker, self.colours[group], edge)
 
 

@@ -1,0 +1,92 @@
+"""Moments: at which epochs something is shown, and when there is time to write it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from torchlogreg.hooks.events import EventFile
+from torchlogreg.hooks.pace import Budget, log_spaced
+from torchlogreg.state import FitState
+
+MOST = 10
+"""Moments of a fit by default: as many pictures as TensorBoard shows unless told otherwise."""
+
+
+class Moments:
+    """Takes what is to be shown at chosen epochs, and publishes it when there is time.
+
+    By default the chosen epochs are log-spaced, at most ten with the last one. If publishing one
+    would exceed the hook's share of the time it waits; what still waits at the end of a fit that
+    was too fast is left out.
+
+    Parameters
+    ----------
+    events : EventFile
+    every : int or None
+        Epochs from one moment to the next, whatever that costs; None: see above.
+    take : callable
+        From the state to what ``publish`` needs; cheap, leaves tensors on their device.
+    publish : callable
+        Takes the suffixes of the tags to write under ("/first" for the starting point, "" for
+        chosen epochs and the last, "/last"), the epoch, and what was taken.
+    """
+
+    def __init__(
+        self,
+        events: EventFile,
+        every: int | None,
+        take: Callable[[FitState], Any],
+        publish: Callable[[tuple[str, ...], int, Any], None],
+    ) -> None:
+        self.events, self.every = events, every
+        self.take, self.publish = take, publish
+
+    def start(self, state: FitState, *, show: bool = False) -> None:
+        """Before the first epoch; ``show`` publishes the starting point."""
+        share = None if self.every is not None else self.events.share
+        self._budget = Budget(share, state.started)
+        self._due = log_spaced(state.max_epochs, MOST - 1)[::-1]
+        self._waiting: list[tuple[int, Any]] = []
+        self._newest, self._cost = 0, 0.0
+        if show:
+            self._publish(("/first",), 0, self.take(state))
+
+    def after_epoch(self, state: FitState) -> None:
+        """Take a look if it is this epoch's turn; publish what waits if there is time."""
+        epoch = state.epoch
+        if self.every is not None:
+            due = epoch % self.every == 0
+        else:
+            due = bool(self._due) and epoch >= self._due[-1]
+        if due and epoch < state.max_epochs:  # the last epoch has its own moment
+            if self.every is None:
+                self._due.pop()
+            with self._budget.spend():
+                self._waiting.append((epoch, self.take(state)))
+        if self._waiting and self._budget.affords(self._cost):
+            self._oldest()
+
+    def last(self, state: FitState) -> None:
+        """Publish what waits as far as there is time, then the end of the fit."""
+        failed = state.stop_reason.startswith("error")
+        while self._waiting and (failed or self._budget.affords(self._cost)):
+            self._oldest()
+        self._waiting = []
+        if not failed:
+            suffixes = ("", "/last") if state.epoch > self._newest else ("/last",)
+            self._publish(suffixes, state.epoch, self.take(state))
+
+    def _oldest(self) -> None:
+        """What has waited longest."""
+        with self._budget.spend():
+            epoch, taken = self._waiting.pop(0)
+            self._publish(("",), epoch, taken)
+
+    def _publish(self, suffixes: tuple[str, ...], epoch: int, taken: Any) -> None:
+        begun = time.perf_counter()
+        self.publish(suffixes, epoch, taken)
+        self.events.flush()
+        self._newest = epoch
+        self._cost = time.perf_counter() - begun
