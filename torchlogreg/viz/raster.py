@@ -134,6 +134,14 @@ class Paper:
         left, right, bottom, top = self.limits
         return np.linspace(left, right, self.width), np.linspace(top, bottom, self.height)
 
+    def clear(self) -> None:
+        """A blank plot with a line at every tick, in the last colour of the ramp."""
+        self.inside[:] = self.inks.index(LIGHT.background)
+        for value, _ in self.x_ticks:
+            self.inside[:, round(float(self.columns(np.array(value))))] = self.inks.n_ramp - 1
+        for value, _ in self.y_ticks:
+            self.inside[round(float(self.rows(np.array(value))))] = self.inks.n_ramp - 1
+
     def text(
         self,
         words: str,

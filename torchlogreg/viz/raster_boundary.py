@@ -248,11 +248,7 @@ class CurvePicture:
     ) -> bytes:
         """A palette PNG; ``mu`` is (t,) or (t, K), at ``grid``."""
         paper = self.paper
-        paper.inside[:] = paper.inks.index(LIGHT.background)
-        for value, _ in paper.x_ticks:
-            paper.inside[:, round(float(paper.columns(np.array(value))))] = paper.inks.n_ramp - 1
-        for value, _ in paper.y_ticks:
-            paper.inside[round(float(paper.rows(np.array(value))))] = paper.inks.n_ramp - 1
+        paper.clear()
         x = paper.columns(self.grid)
         several = mu.ndim == 2
         if not several:

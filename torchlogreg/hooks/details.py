@@ -1,0 +1,231 @@
+"""TensorBoardDetails: distributions, how far the probabilities can be trusted, and a summary."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from torchlogreg.hooks import summaries
+from torchlogreg.hooks.events import EventFile, event_file
+from torchlogreg.hooks.hparams import settings
+from torchlogreg.hooks.moments import Moments
+from torchlogreg.hooks.pace import check_every
+from torchlogreg.hooks.view import labels_of
+from torchlogreg.models import OrdinalRegression
+from torchlogreg.state import FitState, Hook
+
+MOST_ROWS = 20_000
+"""Rows that curves and pictures are made of; of more, evenly spaced ones."""
+
+MOST_CURVES = 10
+"""Classes that get a precision-recall curve."""
+
+CHARTS = {
+    "normal against weighted": {
+        "cost, with the sample weights and without": ["loss/weighted", "loss/unweighted"],
+        "accuracy": ["accuracy"],
+    },
+    "convergence": {
+        "optimality": ["optimality"],
+        "size of the weights": ["weight_norm"],
+    },
+}
+"""The CUSTOM SCALARS page. Runs side by side in one folder share its charts."""
+
+READING = """
+#### How to read the pages
+* **Smoothing**: the page smooths curves by 0.6 unless told otherwise; set it to 0 to see every \
+figure as it is.
+* **The weighted cost may rise while the model improves**: rows it gets wrong gain weight, so the \
+same mistakes cost more. Compare runs by `loss/unweighted`.
+* **CUSTOM SCALARS** draws both costs of all chosen runs in one chart.
+* **IMAGES**: `boundary`, `surface`, `calibration` and `confusion` have a slider over the epochs; \
+`boundary/first` and `boundary/last` are the two ends.
+* Epoch 0 is the model before training; epochs are dense at first, then log-spaced.
+"""
+
+
+class Look(NamedTuple):
+    """What is shown of a moment, still on its device."""
+
+    eta: Tensor  # (m, k)
+    weight: Tensor  # (r, p)
+    gradient: Tensor  # (P,)
+    sample_weight: Tensor  # (n,)
+    accuracy: Tensor | None
+
+
+class TensorBoardDetails(Hook):
+    """Writes distributions, scores and a summary of the fit.
+
+    Histograms: ``distribution/weight``, ``distribution/gradient`` (of the smooth objective) and
+    ``distribution/sample_weight``. Classifiers: a precision-recall curve ``pr`` (of class 1, or
+    of each class against the others), and the pictures ``calibration`` and ``confusion``. A
+    numeric response: the picture ``observed``, against the predicted one. Once: the text
+    ``summary`` (model, data, settings, how to read the pages), and a layout for the CUSTOM SCALARS
+    page that overlays the weighted and the unweighted cost of all runs.
+
+    Parameters
+    ----------
+    log_dir : path or EventFile
+        Folder of this run alone, created if missing; or the file shared with other hooks.
+    every : int, optional
+        Epochs from one look to the next. Default: at most ten, log-spaced, the last among them,
+        and fewer where the fit is so fast that they would take more than the file's ``share`` of
+        the time.
+    class_names : sequence of str, optional
+    notes : str
+        Markdown put on top of the summary: what data, what for.
+    size : int
+        Width and height of the pictures in pixels, 240 ... 2000.
+
+    Raises
+    ------
+    ValueError
+        If ``every`` is not positive or ``size`` out of range; at the start of the fit, if
+        ``class_names`` do not fit.
+    OSError, FileExistsError
+        As for :class:`TensorBoardScalars`.
+    """
+
+    def __init__(
+        self,
+        log_dir: str | os.PathLike[str] | EventFile,
+        *,
+        every: int | None = None,
+        class_names: Sequence[str] | None = None,
+        notes: str = "",
+        size: int = 360,
+    ) -> None:
+        check_every(every)
+        if not 240 <= size <= 2000:
+            raise ValueError(f"size is {size}, but pictures are 240 to 2000 pixels wide")
+        # Imported now, not when the clock of the fit runs: they take a second.
+
+        import torchlogreg.viz.raster_scores  # noqa: F401
+
+        self.events = event_file(log_dir)
+        self.every = every
+        self.class_names = class_names
+        self.notes = notes
+        self.size = size
+        self._open = False
+
+    def on_fit_start(self, state: FitState) -> None:
+        """Write the summary and the layout of the charts."""
+        n_classes = state.model.n_classes or 0
+        names = [f"class {j}" for j in range(n_classes)]
+        names = names if self.class_names is None else [str(name) for name in self.class_names]
+        if len(names) != n_classes:
+            raise ValueError(f"{len(names)} class_names for {n_classes} classes; name each one")
+        self.events.open()
+        self._open = True
+        self._names = tuple(names)
+        self._model = state.model
+        data = state.data
+        self._step = -(-len(data) // MOST_ROWS)
+        y = data.y[:: self._step]
+        self._y = _array(labels_of(y) if n_classes else y)
+        self._make_pictures(isinstance(state.model, OrdinalRegression))
+        self.events.add(summaries.markdown("summary", self._summary(state)))
+        self.events.add(summaries.layout(CHARTS))
+        self._moments = Moments(self.events, self.every, self._take, self._publish)
+        self._moments.start(state)
+
+    def on_epoch_end(self, state: FitState) -> None:
+        """A look, if it is time to."""
+        self._moments.after_epoch(state)
+
+    def on_fit_end(self, state: FitState) -> None:
+        """The last look."""
+        if not self._open:  # another hook failed before this one started
+            return
+        self._open = False
+        try:
+            self._moments.last(state)
+        finally:
+            self.events.close()
+
+    def _make_pictures(self, ordered: bool) -> None:
+        """The static parts."""
+        from torchlogreg.viz.raster_scores import (
+            CalibrationPicture,
+            ConfusionPicture,
+            ObservedPicture,
+        )
+
+        self._pictures: dict[str, Any] = {}
+        if self._names:
+            self._pictures["calibration"] = CalibrationPicture(self._names, ordered, self.size)
+            self._pictures["confusion"] = ConfusionPicture(self._names, self.size)
+            return
+        self._points = np.arange(len(self._y))[:: -(-len(self._y) // 2000)]
+        self._pictures["observed"] = ObservedPicture(self._y[self._points], self.size)
+
+    def _summary(self, state: FitState) -> str:
+        """Model, data and settings as a table, then how to read the pages."""
+        facts = settings(state) | {"n_features": state.data.X.shape[1]}
+        if self._names:
+            counts = np.bincount(self._y.astype(int), minlength=len(self._names)) * self._step
+            each = (f"{name}: {count}" for name, count in zip(self._names, counts, strict=True))
+            facts["rows by class"] = ", ".join(each)
+        rows = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
+        return f"{self.notes}\n\n| setting | value |\n|---|---|\n{rows}\n{READING}"
+
+    def _take(self, state: FitState) -> Look:
+        """References to what the epoch computed anyway."""
+        closure = state.objective.closure(state.data, state.data)
+        gradient = closure.gradient()
+        eta, _ = state.rows
+        weight = state.model.weight.detach().clone()
+        accuracy = None
+        if self._names:
+            right = state.model.predict(eta) == labels_of(state.data.y)
+            accuracy = right.double().mean()
+        return Look(eta[:: self._step], weight, gradient, state.data.sample_weight, accuracy)
+
+    def _publish(self, suffixes: tuple[str, ...], epoch: int, look: Look) -> None:
+        """Histograms, curves, pictures."""
+        if suffixes == ("/last",):  # shown already, as the last of the chosen epochs
+            return
+        add = self.events.add
+        for name in ("weight", "gradient", "sample_weight"):
+            add(
+                summaries.histogram(f"distribution/{name}", _array(getattr(look, name)).ravel()),
+                epoch,
+            )
+        mean = self._model.mean(look.eta.cpu().double())
+        mu = _array(mean)
+        if not self._names:
+            caption = (f"epoch {epoch}", "")
+            self._show("observed", epoch, mu[self._points], caption)
+            return
+        p = np.stack((1 - mu, mu), axis=1) if mu.ndim == 1 else mu
+        hit = self._y[:, None] == np.arange(p.shape[1])
+        first = 1 if p.shape[1] == 2 else 0
+        for j in range(first, min(p.shape[1], MOST_CURVES)):
+            tag = "pr" if first else f"pr/{self._names[j]}"
+            add(summaries.pr_curve(tag, p[:, j], hit[:, j]), epoch)
+        accuracy = float("nan") if look.accuracy is None else 100 * float(look.accuracy)
+        caption = (f"epoch {epoch}", f"accuracy {accuracy:.1f} %")
+        self._show("calibration", epoch, p[:, first:], hit[:, first:], caption)
+        predicted = _array(self._model.predict(look.eta)).astype(int)
+        K = p.shape[1]
+        pairs = self._y.astype(int) * K + predicted
+        self._show("confusion", epoch, np.bincount(pairs, minlength=K * K).reshape(K, K), caption)
+
+    def _show(self, tag: str, epoch: int, *what: Any) -> None:
+        """Draw one of the pictures and write it."""
+        png = self._pictures[tag].draw(*what)
+        self.events.image((tag,), png, (self.size, self.size), epoch)
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    """On the CPU; floats in double precision."""
+    tensor = tensor.detach().cpu()
+    array: np.ndarray = (tensor.double() if tensor.is_floating_point() else tensor).numpy()
+    return array
