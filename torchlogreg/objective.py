@@ -53,6 +53,8 @@ class Objective:
     ----------
     params : list of nn.Parameter
         The trainable parameters, ``weight`` first; the order of all flat (P,) vectors.
+    evaluations : int
+        How often an optimizer has asked for a value, with or without its gradient.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Objective:
                 f"all parameters of the {type(model).__name__} are frozen (requires_grad=False); "
                 "nothing is left to train"
             )
+        self.evaluations = 0
         self._last: Evaluation | None = None
 
     def closure(self, batch: Batch, data: Batch) -> Closure:
@@ -164,6 +167,7 @@ class Closure:
     def __call__(self) -> Tensor:
         """Smooth value, a scalar tensor; sets every ``p.grad`` (never accumulates)."""
         evaluation = self._evaluate()
+        self.objective.evaluations += 1
         for p, gradient in zip(self.params, evaluation.gradients, strict=True):
             p.grad = gradient.clone()  # optimizers may change p.grad in place
         return evaluation.value
@@ -172,6 +176,7 @@ class Closure:
     def value(self, smooth_only: bool = False) -> Tensor:
         """Objective without its gradient, a scalar tensor; for line searches and reports."""
         objective, batch = self.objective, self.batch
+        objective.evaluations += 1
         losses = objective.loss(objective.model(batch.X, batch.offset), batch.y)
         value = torch.dot(batch.sample_weight, losses) / len(batch)
         penalty = objective.penalty
