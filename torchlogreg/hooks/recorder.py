@@ -106,7 +106,9 @@ class Recorder(Hook):
         return History(columns, self._data, self.meta)
 
     def _record(self, state: FitState) -> None:
-        row = {"epoch": state.epoch, "step": state.step} | figures(state)
+        evaluations = state.objective.evaluations
+        row = {"epoch": state.epoch, "step": state.step, "evaluations": evaluations}
+        row |= figures(state)
         row["params"] = torch.cat([p.detach().flatten() for p in state.model.parameters()])
         if self._with_weights:
             row["sample_weight"] = state.data.sample_weight
