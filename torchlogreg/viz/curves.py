@@ -66,6 +66,7 @@ class Curves:
         dashed: bool = False,
         dashes: tuple[float, ...] | None = None,
         drawstyle: str = "default",
+        symbol: str = "o",
     ) -> None:
         """Draw the whole run faint; prepare what moves. A dashed curve has no marker."""
         axes, theme = self.axes, self.scene.theme
@@ -83,7 +84,7 @@ class Curves:
         (line,) = axes.plot([], [], color=color, ls=linestyle, lw=width, drawstyle=drawstyle)
         line.set_solid_capstyle("round")
         dot = 0 if dashed else 9
-        (marker,) = axes.plot([], [], "o", color=color, markersize=dot, mew=1.6, clip_on=False)
+        (marker,) = axes.plot([], [], symbol, color=color, markersize=dot, mew=1.6, clip_on=False)
         marker.set_markeredgecolor(theme.background)
         size, weight = (9.5, "normal") if dashed else (11, "bold")
         label = self.scene.words(0, 0, size=size, weight=weight, color=color)

@@ -32,8 +32,9 @@ class Theme:
         Blue circles and vermilion squares.
     series : tuple of str
         Runs and optimizers, in this order.
-    path, surface, field : tuple of str
-        Stops of the colour ramps: first to last iteration; low to high loss; P(y = 1) from 0 to 1.
+    path, surface, quiet, field : tuple of str
+        Stops of the colour ramps: first to last iteration; low to high loss, and the same below
+        paths of many colours; P(y = 1) from 0 to 1.
     rim, halo, on_surface, level : str
         Edge of a path; edge and colour of words at the foot of a surface; level lines.
     earlier, idle : str
@@ -53,6 +54,7 @@ class Theme:
     series: tuple[str, ...]
     path: tuple[str, ...]
     surface: tuple[str, ...]
+    quiet: tuple[str, ...]
     field: tuple[str, ...]
     rim: str
     halo: str
@@ -120,8 +122,9 @@ LIGHT = Theme(
     class0=VERMILION,
     series=(BLUE, VERMILION, GREEN, PINK, ORANGE, SKY, "#1F2933"),
     path=("#FFD166", "#F08A24", "#D7301F"),
+    quiet=("#C2CFDB", "#DFE6EC", "#F7F9FA"),
     surface=("#123F63", "#1F6490", "#5FA3B5", "#B9D2D4", "#F4F5F2"),
-    field=("#C8641F", "#E9A06A", "#F8DCC4", "#FFFFFF", "#CFE1F0", "#78ADD6", "#2C77B3"),
+    field=("#D27C40", "#ECAE80", "#F9E2CF", "#FFFFFF", "#D6E6F2", "#8BB9DC", "#3E86BD"),
     rim="#FFFFFF",
     halo="#123F63",
     on_surface="#FFFFFF",
@@ -141,8 +144,9 @@ DARK = Theme(
     class0="#F0762B",
     series=(SKY, "#F0762B", "#1CC394", "#E09BC4", ORANGE, "#7F9CF5", "#E9EEF2"),
     path=("#FFE08A", "#F79A3A", "#F0532D"),
+    quiet=("#3A4A59", "#222E39", "#131A21"),
     surface=("#7FD6E0", "#3C9DB4", "#23667F", "#1A3F52", "#141D26"),
-    field=("#C25A17", "#8A4A20", "#4A3222", "#10161D", "#1D3A50", "#2A6390", "#3E92CC"),
+    field=("#9C4A15", "#713D1C", "#40291C", "#10161D", "#1A3347", "#24557B", "#2F75A6"),
     rim="#10161D",
     halo="#10161D",
     on_surface="#FFFFFF",

@@ -104,3 +104,26 @@ def settings(histories: list[History]) -> str:
         if len(values) == 1 and value is not None and value == value:  # not NaN
             parts.append(form.format(value))
     return " · ".join([*parts, "faint line = the rest of the run"])
+
+
+def sample_weights(history: History) -> np.ndarray | None:
+    """Sample weights (m, n) relative to the lightest row, as factors: 1, 1, 2.5; None without."""
+    if adaptive_run({"": history}) is None:
+        return None
+    weight = np.nan_to_num(np.asarray(history["sample_weight"], float), posinf=0.0)
+    positive = np.where(weight > 0, weight, np.inf).min(axis=1, keepdims=True)
+    return np.asarray(weight / np.where(np.isfinite(positive), positive, 1.0))
+
+
+def evaluations(history: History, index: int) -> int:
+    """Evaluations of the closure up to a record: as recorded, else the steps, else the epochs."""
+    counts = history.records.get("evaluations", history.meta.get("evaluations"))
+    if counts is not None and np.ndim(counts) == 1 and len(counts) == len(history):
+        return int(counts[index])
+    return int(history["step"][index] if "step" in history else iterations(history)[index])
+
+
+def described(name: str, history: History) -> str:
+    """ "Adam 0.15": a run and its learning rate."""
+    rate = history.meta.get("learning_rate")
+    return name if rate is None or rate != rate else f"{name} {rate:g}"

@@ -173,21 +173,28 @@ def palette_image(film: Film) -> Image.Image:
 
 def pillow(film: Film, path: Path, progress: bool, *, palette: Image.Image | None = None) -> None:
     """Animated GIF or WebP without ffmpeg; holds all frames in memory."""
-    table = None
-    if palette is not None:
-        table = Image.new("P", (1, 1))
-        table.putpalette(np.asarray(palette)[..., :3].tobytes())
     pictures = []
     for frame in drawn(film, progress):
         picture = Image.fromarray(frame[..., :3].copy())
-        if table is not None:
-            picture = picture.quantize(palette=table, dither=Image.Dither.NONE)
-        pictures.append(picture)
+        pictures.append(picture if palette is None else in_palette(frame, palette))
     durations = [round(1000 / film.fps)] * len(pictures)
     durations[-1] = round(1000 * HOLD)
     pictures[0].save(
         path, save_all=True, append_images=pictures[1:], duration=durations, loop=0, quality=82
     )
+
+
+def in_palette(frame: np.ndarray, palette: Image.Image) -> Image.Image:
+    """A frame in the nearest colours of a palette (Pillow's own search rounds, and greys paper)."""
+    table = np.asarray(palette)[..., :3].reshape(-1, 3)
+    packed = frame[..., :3].astype(np.int32) @ np.array([65536, 256, 1], np.int32)
+    codes, place = np.unique(packed, return_inverse=True)
+    colors = np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=1)
+    apart = np.square(colors[:, None] - table[None, :COLORS].astype(np.int32)).sum(axis=2)
+    nearest = apart.argmin(axis=1).astype(np.uint8)
+    picture = Image.fromarray(nearest[place].reshape(packed.shape))
+    picture.putpalette(table.tobytes())
+    return picture
 
 
 def encode(

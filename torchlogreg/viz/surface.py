@@ -156,7 +156,8 @@ def optimum(history: History, losses: np.ndarray) -> Optimum:
         params = np.asarray(known["params"], float)
         return Optimum(params, float(loss_at(history, params)[0]), "optimum")
     best = int(np.nanargmin(np.where(np.isfinite(losses), losses, np.inf)))
-    label = "optimum" if history.meta.get("converged") else "lowest recorded"
+    flat = "optimality" in history and history["optimality"][best] <= 1e-6
+    label = "optimum" if flat or history.meta.get("converged") else "lowest recorded"
     return Optimum(np.asarray(history["params"][best], float), float(losses[best]), label)
 
 

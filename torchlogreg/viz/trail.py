@@ -44,13 +44,15 @@ def surface_from_above(
     *,
     box: tuple[float, float, float, float],
     title: str,
+    quiet: bool = False,
 ) -> Any:
     """A panel of filled level lines of the log excess loss, with a star at the optimum."""
     theme = scene.theme
     axes: Any = scene.panel(*box, title=title)
     a, b, loss = surface_grid(history, plane, limits)
     logs, levels = excess_levels(loss - min(best.loss, float(np.nanmin(loss))))
-    ramp = LinearSegmentedColormap.from_list("surface", theme.surface)
+    ramp = LinearSegmentedColormap.from_list("surface", theme.quiet if quiet else theme.surface)
+    ink, halo = (theme.text, theme.background) if quiet else (theme.on_surface, theme.halo)
     axes.contourf(a, b, logs, levels=levels, cmap=ramp, extend="both")
     axes.contour(
         a,
@@ -66,7 +68,7 @@ def surface_from_above(
     axes.set(xlim=limits[0], ylim=limits[1])
     axes.set_xlabel(plane.names[0], fontsize=11, labelpad=4)
     axes.set_ylabel(plane.names[1], fontsize=11, labelpad=4)
-    halo: Any = [withStroke(linewidth=3, foreground=theme.halo)]
+    effects: Any = [withStroke(linewidth=3, foreground=halo)]
     if goal is None:
         spot = {"transform": axes.transAxes, "ha": "left", "va": "top", "linespacing": 1.4}
         axes.text(
@@ -74,12 +76,12 @@ def surface_from_above(
             0.97,
             "separable data: no finite optimum,\nthe loss falls towards 0 for ever",
             fontsize=10,
-            color=theme.on_surface,
-            path_effects=halo,
+            color=ink,
+            path_effects=effects,
             **spot,
         )
         return axes
-    star = {"marker": "*", "ms": 17, "mec": theme.halo, "mew": 1.2, "color": theme.on_surface}
+    star = {"marker": "*", "ms": 17, "mec": halo, "mew": 1.2, "color": ink}
     axes.plot(*goal, **star)
     side = -1 if goal[0] > limits[0].mean() + 0.3 * np.ptp(limits[0]) else 1
     axes.annotate(
@@ -89,8 +91,8 @@ def surface_from_above(
         textcoords="offset points",
         fontsize=10,
         ha="left" if side > 0 else "right",
-        color=theme.on_surface,
-        path_effects=halo,
+        color=ink,
+        path_effects=effects,
     )
     return axes
 
