@@ -105,7 +105,7 @@ def webp(film: Film, path: Path, progress: bool = False) -> None:
     if program is None:
         pillow(film, path, progress)
         return
-    options = ["-c:v", "libwebp_anim", "-quality", "82", "-compression_level", "3", "-loop", "0"]
+    options = ["-c:v", "libwebp_anim", "-quality", "75", "-compression_level", "1", "-loop", "0"]
     encode(program, film, path, [], options, progress, packets=1)
 
 
