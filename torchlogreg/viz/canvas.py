@@ -235,17 +235,15 @@ def save_picture(scene: Scene, path: str | os.PathLike[str], frame: int = -1) ->
     Returns
     -------
     Path
-        What was written.
 
     Raises
     ------
     ValueError
         For another suffix.
     OSError
-        If the file cannot be written.
+        If it cannot be written.
     """
-    path = Path(path)
-    kind = path.suffix.lower()
+    path, kind = Path(path), Path(path).suffix.lower()
     if kind not in PICTURES:
         raise ValueError(
             f"{path.name} ends in {path.suffix!r}, which is no picture format here; "
@@ -256,9 +254,8 @@ def save_picture(scene: Scene, path: str | os.PathLike[str], frame: int = -1) ->
     try:
         with scene.theme.style(), open(temporary, "wb") as file:
             scene.animate(False)
-            scene.figure.savefig(
-                file, format=kind[1:], facecolor="auto", metadata=dict(PICTURES[kind])
-            )
+            facts = dict(PICTURES[kind])
+            scene.figure.savefig(file, format=kind[1:], facecolor="auto", metadata=facts)
         os.replace(temporary, path)
     finally:
         scene.animate(True)

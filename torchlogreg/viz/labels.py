@@ -87,7 +87,7 @@ def log_axis(axes: Axes, low: float, high: float, which: str = "y", at_most: int
 def tick_label(value: float, among: Sequence[float]) -> str:
     """Plain numbers while all are short; powers of ten otherwise."""
     if min(among) >= 1e-3 and max(among) < 1e5:
-        different = (d for d in range(3, 16) if len({f"{t:.{d}g}" for t in among}) == len(among))
+        different = (d for d in range(5, 16) if len({f"{t:.{d}g}" for t in among}) == len(among))
         digits = next(different, 16)
         return f"{value:.{digits}g}"
     exponent = math.log10(value)

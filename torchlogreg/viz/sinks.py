@@ -207,15 +207,14 @@ def encode(
     *,
     packets: int | None = None,
 ) -> None:
-    """Pipe raw frames through ffmpeg; every frame goes in and comes out, or this raises OSError.
+    """Pipe raw frames through ffmpeg; every frame goes in and comes out, or OSError.
 
-    ``packets`` is what comes out if it is not one a frame: WebP's encoder hands out one in all.
+    ``packets`` come out if it is not one a frame: WebP's encoder hands out one in all.
     """
-    width, height = film.scene.size
     command = [program, "-y", "-hide_banner", "-loglevel", "error", "-progress", "pipe:1"]
-    command += ["-f", "rawvideo", "-pix_fmt", "rgba", "-s", f"{width}x{height}"]
-    command += ["-r", str(film.fps), "-i", "pipe:0", *inputs, "-an", "-fps_mode", "passthrough"]
-    command += [*options, str(path)]
+    command += ["-f", "rawvideo", "-pix_fmt", "rgba", "-s", "x".join(map(str, film.scene.size))]
+    command += ["-r", str(film.fps), "-i", "pipe:0", *inputs]
+    command += ["-an", "-fps_mode", "passthrough", *options, str(path)]
     # Files, not pipes, take what it says: nobody reads while frames are being written.
     with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as report:
         with subprocess.Popen(
@@ -232,11 +231,11 @@ def encode(
                 process.kill()
                 raise
         report.seek(0)
-        encoded = [line[6:] for line in report.read().split(b"\n") if line.startswith(b"frame=")]
+        encoded = [line[6:] for line in report if line.startswith(b"frame=")]
         if process.returncode != 0:
             raise OSError(f"ffmpeg could not write {path.suffix}: {last_words(said, process)}")
         got = int(encoded[-1]) if encoded else 0
-        if count != len(film) or got != (count if packets is None else packets):
+        if count != len(film) or got != (packets or count):
             raise OSError(f"ffmpeg took {count} of {len(film)} frames and wrote {got}")
 
 

@@ -68,6 +68,14 @@ def surface_from_above(
     axes.set(xlim=limits[0], ylim=limits[1])
     axes.set_xlabel(plane.names[0], fontsize=11, labelpad=4)
     axes.set_ylabel(plane.names[1], fontsize=11, labelpad=4)
+    _mark_goal(axes, best.label, goal, limits, ink=ink, halo=halo)
+    return axes
+
+
+def _mark_goal(
+    axes: Any, label: str, goal: np.ndarray | None, limits: np.ndarray, *, ink: str, halo: str
+) -> None:
+    """A star at the optimum, or why there is none; a star promises an optimum."""
     effects: Any = [withStroke(linewidth=3, foreground=halo)]
     if goal is None:
         spot = {"transform": axes.transAxes, "ha": "left", "va": "top", "linespacing": 1.4}
@@ -80,12 +88,13 @@ def surface_from_above(
             path_effects=effects,
             **spot,
         )
-        return axes
-    star = {"marker": "*", "ms": 17, "mec": halo, "mew": 1.2, "color": ink}
+        return
+    shape = "*" if label == "optimum" else "d"
+    star = {"marker": shape, "ms": 17 if shape == "*" else 9, "mec": halo, "mew": 1.2, "color": ink}
     axes.plot(*goal, **star)
     side = -1 if goal[0] > limits[0].mean() + 0.3 * np.ptp(limits[0]) else 1
     axes.annotate(
-        best.label,
+        label,
         goal,
         (14 * side, -13),
         textcoords="offset points",
@@ -94,7 +103,6 @@ def surface_from_above(
         color=ink,
         path_effects=effects,
     )
-    return axes
 
 
 class Trail:
