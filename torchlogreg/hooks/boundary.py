@@ -95,7 +95,7 @@ class TensorBoardBoundary(Hook):
         scene = self._scene(state, view)
         self.events.open()
         self._open = True
-        self._moments = Moments(self.events, self.every, self._take, self._publish)
+        self._moments = Moments(self.events, self.every, self._take, self._publish, guess=0.003)
         self._stage(state, view, scene)
         self._moments.start(state, show=True)
 

@@ -133,7 +133,7 @@ class TensorBoardDetails(Hook):
         self._make_pictures(isinstance(state.model, OrdinalRegression))
         self.events.add(summaries.markdown("summary", self._summary(state)))
         self.events.add(summaries.layout(CHARTS))
-        self._moments = Moments(self.events, self.every, self._take, self._publish)
+        self._moments = Moments(self.events, self.every, self._take, self._publish, guess=0.005)
         self._moments.start(state)
 
     def on_epoch_end(self, state: FitState) -> None:

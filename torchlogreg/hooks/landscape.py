@@ -98,17 +98,20 @@ def _intercepts(model: Model, rest: Tensor) -> Tensor:
 
 
 def _penalty(objective: Objective, weights: tuple[Tensor, ...], places: Tensor) -> Tensor:
-    """The penalty at every place; along a coordinate axis from its two margins."""
+    """The penalty at every place; on a plane of two coefficients from its two margins."""
     penalty = objective.penalty
     if penalty is None:
         return places.new_zeros(len(places))
     origin, first, second = weights
-    apart = not bool((first * second).any())
-    if not apart or len(places) < 3:
+    if int((first != 0).sum()) > 1 or int((second != 0).sum()) > 1:
         points = [origin + a * first + b * second for a, b in places]
         return torch.stack([penalty.value(w) for w in points])
-    values = []
-    for column, direction in enumerate((first, second)):  # penalties add up entry by entry
-        margin, index = places[:, column].unique(return_inverse=True)
-        values.append(torch.stack([penalty.value(origin + t * direction) for t in margin])[index])
-    return values[0] + values[1] - penalty.value(origin)
+    total = penalty.value(origin).expand(len(places))
+    for column, direction in enumerate((first, second)):  # penalties are sums over entries
+        entry = direction[direction != 0]
+        before = origin[direction != 0]
+        if len(entry):
+            margin, index = places[:, column].unique(return_inverse=True)
+            values = [penalty.value(w) for w in (before + margin[:, None] * entry).unbind()]
+            total = total + (torch.stack(values) - penalty.value(before))[index]
+    return total

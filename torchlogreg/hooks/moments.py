@@ -31,6 +31,8 @@ class Moments:
     publish : callable
         Takes the suffixes of the tags to write under ("/first" for the starting point, "" for
         chosen epochs and the last, "/last"), the epoch, and what was taken.
+    guess : float
+        Seconds that publishing takes, until the first time shows it.
     """
 
     def __init__(
@@ -39,8 +41,9 @@ class Moments:
         every: int | None,
         take: Callable[[FitState], Any],
         publish: Callable[[tuple[str, ...], int, Any], None],
+        guess: float,
     ) -> None:
-        self.events, self.every = events, every
+        self.events, self.every, self.guess = events, every, guess
         self.take, self.publish = take, publish
 
     def start(self, state: FitState, *, show: bool = False) -> None:
@@ -49,7 +52,7 @@ class Moments:
         self._budget = Budget(share, state.started)
         self._due = log_spaced(state.max_epochs, MOST - 1)[::-1]
         self._waiting: list[tuple[int, Any]] = []
-        self._newest, self._cost = 0, 0.0
+        self._newest, self._cost, self._ask = 0, self.guess, 0
         if show:
             self._publish(("/first",), 0, self.take(state))
 
@@ -65,8 +68,11 @@ class Moments:
                 self._due.pop()
             with self._budget.spend():
                 self._waiting.append((epoch, self.take(state)))
-        if self._waiting and self._budget.affords(self._cost):
-            self._oldest()
+        if self._waiting and epoch >= self._ask:
+            if self._budget.affords(self._cost):
+                self._oldest()
+            else:
+                self._ask = epoch + 1 + epoch // 20  # asking a thousand times has its price too
 
     def last(self, state: FitState) -> None:
         """Publish what waits as far as there is time, then the end of the fit."""

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 import numpy as np
 
-GRACE = 0.003
-"""Seconds every hook may take beyond its share: short fits are seen too."""
+GRACE = 0.001
+"""Seconds every hook may take beyond its share."""
 
 
 class Budget:
@@ -51,7 +51,7 @@ def log_spaced(max_epochs: int, most: int) -> list[int]:
     return [int(epoch) for epoch in spaced]
 
 
-def next_dense(epoch: int, dense: int = 20, ratio: float = 1.15) -> int:
+def next_dense(epoch: int, dense: int = 16, ratio: float = 1.2) -> int:
     """The epoch after this one on a scale that has every epoch to ``dense``, then thins out."""
     return max(epoch + 1, int(epoch * ratio)) if epoch >= dense else epoch + 1
 

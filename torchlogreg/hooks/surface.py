@@ -105,7 +105,7 @@ class TensorBoardSurface(Hook):
         self._path: list[Tensor] = []
         self._next = 0
         self._picture: Any = SurfacePicture(self.size, labels)
-        self._moments = Moments(self.events, self.every, self._take, self._publish)
+        self._moments = Moments(self.events, self.every, self._take, self._publish, guess=0.005)
         self._moments.start(state)
         self._walk(state)
 
@@ -152,7 +152,7 @@ class TensorBoardSurface(Hook):
 
     def _walk(self, state: FitState) -> None:
         """Keep where the parameters are; every epoch at first, then log-spaced: memory is flat."""
-        self._next = next_dense(state.epoch, ratio=1.06)
+        self._next = next_dense(state.epoch)
         self._path.append(self._seen(flat_params(state.model)))
 
     def _seen(self, params: Tensor) -> Tensor:

@@ -50,7 +50,7 @@ class TensorBoardScalars(Hook):
     every : int, optional
         Epochs from one point of a curve to the next, ``>= 1``. Default: every epoch as long as
         that costs at most the file's ``share`` of the time (1 %); where epochs are faster, the
-        first twenty, then log-spaced ones at most 15 % apart.
+        first sixteen, then log-spaced ones at most 20 % apart.
     hparams : mapping of str to str, int, float or bool, optional
         Settings of your own, added to (and overriding) what the fit knows: model, optimizer, lr,
         penalty, weighting, dtype, device, rows, epochs, steps per epoch, why it stopped.
@@ -111,7 +111,9 @@ class TensorBoardScalars(Hook):
         if self.every is not None:
             due = state.epoch % self.every == 0
         else:
-            due = state.epoch >= self._next_epoch or self._budget.affords()
+            due = state.epoch >= self._next_epoch or (
+                state.epoch % 8 == 0 and self._budget.affords()  # asking has its price too
+            )
         if due:
             with self._budget.spend():
                 self._note(state)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from torchlogreg.viz.palette import LIGHT
-from torchlogreg.viz.raster import LEVELS, Inks, Paper, ramp
+from torchlogreg.viz.raster import LEVELS, Inks, Paper, inks, ramp
 from torchlogreg.viz.raster_marks import SHAPES, line
 from torchlogreg.viz.raster_points import Markers, class_colours, legend
 
@@ -93,9 +93,10 @@ class PlanePicture:
         self.scene = scene
         n_classes = len(scene.class_names)
         self.bands = max(2, 120 // n_classes) if n_classes > 2 else FIELD
-        inks = Inks(self._ramp(n_classes), scene.colours)
         x, y = points.T
-        self.paper = Paper(inks, scene.size, (*_around(x), *_around(y)), scene.labels)
+        self.paper = Paper(
+            self._inks(n_classes), scene.size, (*_around(x), *_around(y)), scene.labels
+        )
         shapes = SHAPES if n_classes else ("circle",)
         edge = LIGHT.background if n_classes else LIGHT.muted  # pale markers on a pale field
         self.markers = Markers(self.paper, x, y, scene.group, scene.colours, shapes, edge)
@@ -135,15 +136,15 @@ class PlanePicture:
         self.paper.caption(*caption)
         return self.paper.png()
 
-    def _ramp(self, n_classes: int) -> np.ndarray:
-        if n_classes == 2:
-            return _soften(ramp(LIGHT.field, FIELD))
-        if not n_classes:
-            return _soften(ramp(LIGHT.surface[::-1], FIELD))
-        paper = LIGHT.background
-        tints = [ramp((paper, c), 200)[14:104] for c in self.scene.colours]
+    def _inks(self, n_classes: int) -> Inks:
+        """The palette: a field, or a tint of paper to colour for each class."""
+        colours = self.scene.colours
+        if n_classes <= 2:
+            stops = LIGHT.field if n_classes else LIGHT.surface[::-1]
+            return inks(stops, FIELD, colours, soft=True)
+        tints = [ramp((LIGHT.background, c), 200)[14:104] for c in colours]
         pick = np.linspace(0, 89, self.bands).astype(int)
-        return np.concatenate([tint[pick] for tint in tints])[:128]
+        return Inks(np.concatenate([tint[pick] for tint in tints])[:128], colours)
 
     def _one_direction(self, start: np.ndarray, column: float, row: float, mean: Mean) -> None:
         """Quarter pixels along the gradient index a table of colours."""
@@ -224,9 +225,8 @@ class CurvePicture:
             y = y + jitter
         else:
             limits = _around(y)
-        inks = Inks(ramp((LIGHT.background, LIGHT.grid), 4), (*colours, LIGHT.accent))
         self.paper = Paper(
-            inks,
+            inks((LIGHT.background, LIGHT.grid), 4, (*colours, LIGHT.accent)),
             scene.size,
             (*_around(x), *limits),
             scene.labels,
@@ -266,12 +266,6 @@ class CurvePicture:
             column = round(float(x[place]))
             self.paper.inside[::4, column] = self.paper.inks.index(LIGHT.muted)
             self.paper.inside[1::4, column] = self.paper.inks.index(LIGHT.muted)
-
-
-def _soften(colours: np.ndarray) -> np.ndarray:
-    """A third nearer to the paper, so that markers stand out where the model is sure."""
-    soft: np.ndarray = (colours * 0.68 + 255 * 0.32).astype(np.uint8)
-    return soft
 
 
 def _around(values: np.ndarray) -> tuple[float, float]:

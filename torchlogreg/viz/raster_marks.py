@@ -85,8 +85,9 @@ def trace(
     cover, _ = _swept(paper, x, y, width + 1.0, piece)
     _lay(paper, cover, LIGHT.background)
     cover, of = _swept(paper, x, y, width, piece)
-    for j, colour in enumerate(colours):
-        _lay(paper, np.where(of == j, cover, np.uint8(0)), colour)
+    where = np.flatnonzero(cover)
+    flat, tables = paper.plot.reshape(-1), np.stack([paper.inks.ink(c) for c in colours])
+    flat[where] = tables[of[where], cover[where], flat[where]]
 
 
 def line(paper: Paper, x: np.ndarray, y: np.ndarray, colour: str, *, width: float = 1.25) -> None:

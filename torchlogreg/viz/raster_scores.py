@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from torchlogreg.viz.palette import BLUE, LIGHT
-from torchlogreg.viz.raster import Inks, Paper, glyphs, ramp
+from torchlogreg.viz.raster import Paper, glyphs, inks
 from torchlogreg.viz.raster_marks import LARGEST, SHAPES, line, mask, stamp
 from torchlogreg.viz.raster_points import Markers, class_colours, legend
 
@@ -37,11 +37,11 @@ class CalibrationPicture:
         if len(class_names) == 2:
             names, colours, shapes = class_names[1:], colours[1:], SHAPES[1:]
         self.colours, self.shapes = colours, shapes
-        inks = Inks(ramp((LIGHT.background, LIGHT.grid), 4), colours)
+        palette = inks((LIGHT.background, LIGHT.grid), 4, colours)
         limits = (-0.04, 1.04, -0.04, 1.04)
         even = [(t, f"{t:g}") for t in (0, 0.25, 0.5, 0.75, 1)]
         labels = ("predicted probability", "observed frequency")
-        self.paper = Paper(inks, size, limits, labels, x_ticks=even, y_ticks=even)
+        self.paper = Paper(palette, size, limits, labels, x_ticks=even, y_ticks=even)
         if len(class_names) == 2:
             self.paper.explain(f"P({names[0]}); area = rows in the bin; on the diagonal: honest")
         else:
@@ -77,14 +77,17 @@ class ConfusionPicture:
 
     def __init__(self, class_names: tuple[str, ...], size: int) -> None:
         n = len(class_names)
-        self.inks = Inks(ramp((LIGHT.background, BLUE), SHARES), ())
+        self.inks = inks((LIGHT.background, BLUE), SHARES, ())
         room = (size - 60) // max(1, n) // 6  # letters that fit under a cell
         short = [
             name if len(name) <= max(3, room) else name[: max(2, room - 1)] + "…"
             for name in class_names
         ]
         along = [(j + 0.5, name) for j, name in enumerate(short)]
-        side = [(n - j - 0.5, name if len(name) <= 6 else name[:5] + "…") for j, name in enumerate(short)]
+        side = [
+            (n - j - 0.5, name if len(name) <= 6 else name[:5] + "…")
+            for j, name in enumerate(short)
+        ]
         limits = (0.0, float(n), 0.0, float(n))
         labels = ("predicted class", "")
         self.paper = Paper(self.inks, size, limits, labels, x_ticks=along, y_ticks=side)
@@ -136,8 +139,8 @@ class ObservedPicture:
         margin = 0.06 * (high - low) or 0.5
         self.ends = np.array([low - margin, high + margin])
         limits = (*map(float, self.ends), *map(float, self.ends))
-        inks = Inks(ramp((LIGHT.background, LIGHT.grid), 4), (BLUE,))
-        self.paper = Paper(inks, size, limits, ("predicted", "observed"))
+        palette = inks((LIGHT.background, LIGHT.grid), 4, (BLUE,))
+        self.paper = Paper(palette, size, limits, ("predicted", "observed"))
         self.paper.explain("on the diagonal: right")
 
     def draw(self, predicted: np.ndarray, caption: Caption) -> bytes:

@@ -7,13 +7,13 @@ from functools import cache
 import numpy as np
 
 from torchlogreg.viz.palette import LIGHT
-from torchlogreg.viz.raster import Inks, Paper, ramp
+from torchlogreg.viz.raster import Paper, inks, ramp
 from torchlogreg.viz.raster_marks import mask, stamp, trace, visible
 
 BANDS = 28
 """Colours of the surface, from low to high loss."""
 
-GRID = 33
+GRID = 17
 """Points a side at which the loss is computed; pixels are interpolated."""
 
 DECADES = 4.0
@@ -37,7 +37,7 @@ class SurfacePicture:
     def __init__(self, size: int, labels: tuple[str, str]) -> None:
         self.size, self.labels = size, labels
         self.path_colours = tuple(_hex(rgb) for rgb in ramp(LIGHT.path, PATH))
-        self.inks = Inks(ramp(LIGHT.surface, BANDS), self.path_colours)
+        self.inks = inks(LIGHT.surface, BANDS, self.path_colours)
         self.limits = (0.0, 0.0, 0.0, 0.0)
         self.paper: Paper | None = None
 
@@ -94,13 +94,14 @@ class SurfacePicture:
 def _bands(loss: np.ndarray, here: float, height: int, width: int) -> np.ndarray:
     """Palette entries (height, width): bands of log excess loss with thin lines between."""
     finite = loss[np.isfinite(loss)]
-    lowest = min(float(finite.min()), here) if len(finite) else 0.0
     highest = float(finite.max()) if len(finite) else 1.0
-    span = (highest - lowest) or 1.0
-    excess = np.where(np.isfinite(loss), loss - lowest, span) / span
-    level = 1 + np.log10(np.maximum(excess, 10**-DECADES)) / DECADES
-    smooth = _weights(height) @ level @ _weights(width).T
-    band = np.clip(smooth * BANDS, 0, BANDS - 1).astype(np.uint8)
+    filled = np.where(np.isfinite(loss), loss, highest).astype(np.float32)
+    smooth = _weights(height) @ filled @ _weights(width).T  # the loss is smooth, its log is not
+    lowest = min(float(smooth.min()), here if np.isfinite(here) else highest)
+    span = np.float32((highest - lowest) or 1.0)
+    excess = np.maximum((smooth - np.float32(lowest)) / span, np.float32(10**-DECADES))
+    level = 1 + np.log10(excess) / np.float32(DECADES)
+    band = np.clip(level * BANDS, 0, BANDS - 1).astype(np.uint8)
     edge = np.zeros(band.shape, bool)
     edge[:, 1:] = band[:, 1:] != band[:, :-1]
     edge[1:] |= band[1:] != band[:-1]
@@ -124,7 +125,7 @@ def _weights(n: int) -> np.ndarray:
     weights = np.zeros((n, GRID))
     for shift, part in zip((-1, 0, 1, 2), cubic, strict=True):
         np.add.at(weights, (np.arange(n), np.clip(left + shift, 0, GRID - 1)), part)
-    return weights
+    return weights.astype(np.float32)
 
 
 def _hex(rgb: np.ndarray) -> str:
