@@ -13,8 +13,8 @@ from PIL import Image
 
 from torchlogreg.history import History
 from torchlogreg.viz import CostCurves, Film, sinks
-from torchlogreg.viz.film import select_frames
 from torchlogreg.viz.page import html
+from torchlogreg.viz.selection import select_frames
 from torchlogreg.viz.text import FastText
 
 M = 12

@@ -21,8 +21,9 @@ class History:
     records : dict of str to ndarray
         Equal length ``m`` on the first axis. Written by ``hooks.Recorder``: ``epoch``, ``step``,
         ``evaluations`` (values that the optimizer asked for), ``seconds``, ``objective`` (weighted,
-        with penalty), ``loss_weighted``, ``loss_unweighted``, ``optimality``, ``learning_rate``, ``weight_norm``, ``params (m, P)``; for classifiers
-        ``accuracy``; if asked for, ``sample_weight (m, n)``.
+        with penalty), ``loss_weighted``, ``loss_unweighted``, ``optimality``, ``learning_rate``,
+        ``weight_norm``, ``params (m, P)``; for classifiers ``accuracy``; if asked for,
+        ``sample_weight (m, n)``.
     data : dict of str to ndarray
         What does not change: ``X (n, p)`` and ``y``, if kept.
     meta : dict

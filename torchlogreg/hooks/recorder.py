@@ -107,7 +107,7 @@ class Recorder(Hook):
 
     def _record(self, state: FitState) -> None:
         evaluations = state.objective.evaluations
-        row = {"epoch": state.epoch, "step": state.step, "evaluations": evaluations}
+        row: dict[str, Any] = {"epoch": state.epoch, "step": state.step, "evaluations": evaluations}
         row |= figures(state)
         row["params"] = torch.cat([p.detach().flatten() for p in state.model.parameters()])
         if self._with_weights:

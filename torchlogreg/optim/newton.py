@@ -100,7 +100,9 @@ def minimum_norm_solve(matrix: Tensor, vector: Tensor, damping: float = 0.0) -> 
     inside: Tensor = solution - basis @ (basis.T @ solution)
     before, after = ((scale * (matrix @ x - vector)).norm() for x in (solution, inside))
     # With units 1e6 apart the basis has no digits left for the smallest; then keep the norm.
-    return inside if bool(after <= 10 * before + cutoff * (scale * vector).norm()) else solution
+    exact = bool(after <= 10 * before + cutoff * (scale * vector).norm())
+    best: Tensor = inside if exact else solution
+    return best
 
 
 def _at_a_bound(closure: Closure, matrix: Tensor, gradient: Tensor) -> Tensor:
@@ -114,7 +116,8 @@ def _at_a_bound(closure: Closure, matrix: Tensor, gradient: Tensor) -> Tensor:
     own = own.to(gradient.device)
     diagonal = torch.where(own, matrix.diagonal(), 0.0)
     eps = torch.finfo(matrix.dtype).eps
-    return own & (diagonal <= eps * diagonal.max()) & (gradient.abs() <= eps**0.5)
+    idle: Tensor = (diagonal <= eps * diagonal.max()) & (gradient.abs() <= eps**0.5)
+    return own & idle
 
 
 def _backtrack(

@@ -4,8 +4,9 @@ from torchlogreg.viz.boundary import Boundary
 from torchlogreg.viz.canvas import Scene, save_picture
 from torchlogreg.viz.cost_curves import CostCurves
 from torchlogreg.viz.descent import Descent
-from torchlogreg.viz.film import Film, select_frames
+from torchlogreg.viz.film import Film
 from torchlogreg.viz.race import Race
+from torchlogreg.viz.selection import select_frames
 
 __all__ = [
     "Boundary",

@@ -8,52 +8,16 @@ twenty times slower (FuncAnimation redraws every tick label on every frame).
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.animation import FuncAnimation
 
+from torchlogreg.viz import page, sinks
 from torchlogreg.viz.canvas import Scene
-
-FRAMES = 200
-"""Frames of a film unless told otherwise: ten seconds at twenty a second."""
-
-
-def select_frames(n_frames: int, at_most: int = FRAMES) -> list[int]:
-    """Frames spaced geometrically, so that the early, fast part of a fit is seen.
-
-    Parameters
-    ----------
-    n_frames : int
-        Frames there are.
-    at_most : int
-        Frames wanted, ``>= 1``.
-
-    Returns
-    -------
-    list of int
-        Increasing, with the first and the last; all of them if there are no more than wanted, one
-        alone being the last.
-    """
-    if at_most < 1:
-        raise ValueError(f"{at_most} frames were asked for, but a film has at least one")
-    if n_frames <= at_most:
-        return list(range(n_frames))
-    if at_most == 1:
-        return [n_frames - 1]
-    fewest, most = at_most, n_frames * 20  # how many points, before equal ones are merged
-    while most - fewest > 1:
-        middle = (fewest + most) // 2
-        fewest, most = (
-            (middle, most) if len(_rounded(n_frames, middle)) <= at_most else (fewest, middle)
-        )
-    return [int(i) for i in _rounded(n_frames, fewest)]
-
-
-def _rounded(n_frames: int, points: int) -> np.ndarray:
-    return np.unique(np.geomspace(1, n_frames, points).round().astype(int)) - 1
+from torchlogreg.viz.selection import FRAMES, select_frames
 
 
 class Film:
@@ -143,9 +107,7 @@ class Film:
         OSError
             If the file cannot be written, or the encoder failed; with what it said.
         """
-        from torchlogreg.viz.sinks import write
-
-        return write(self, Path(path), sheet=sheet, progress=progress)
+        return _write(self, Path(path), sheet=sheet, progress=progress)
 
     def captions(self) -> list[str]:
         """The header's counter and figures of each frame, as text."""
@@ -169,6 +131,43 @@ class Film:
 
     def _repr_html_(self) -> str:
         """The self-contained page, in a frame of its own, for notebooks."""
-        from torchlogreg.viz.page import in_notebook
+        return page.in_notebook(self)
 
-        return in_notebook(self)
+
+def _write(film: Film, path: Path, *, sheet: bool = False, progress: bool = False) -> Path:
+    """Write a film in the format its suffix names; see ``Film.save``."""
+    suffix = path.suffix.lower()
+    if suffix not in SINKS:
+        raise ValueError(
+            f"{path.name} ends in {path.suffix!r}, which is no film format here; "
+            f"use one of {', '.join(SINKS)}"
+        )
+    if sheet and suffix != ".png":
+        raise ValueError(f"a sheet of frames is a picture: use .png instead of {suffix}")
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise FileNotFoundError(f"{path} cannot be written: its folder is missing, or it is one")
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{suffix}")
+    try:
+        temporary.touch()  # an unwritable folder is told before an hour of drawing
+        if sheet:
+            sinks.contact_sheet(film, temporary)
+        else:
+            SINKS[suffix](film, temporary, progress)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def _page(film: Film, path: Path, progress: bool = False) -> None:
+    """The self-contained page."""
+    path.write_text(page.html(film, progress=progress), encoding="utf-8")
+
+
+SINKS: Mapping[str, Callable[[Film, Path, bool], None]] = {
+    ".mp4": sinks.mp4,
+    ".gif": sinks.gif,
+    ".webp": sinks.webp,
+    ".html": _page,
+    ".png": sinks.still,
+}

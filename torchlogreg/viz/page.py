@@ -8,9 +8,12 @@ import json
 import tempfile
 from pathlib import Path
 from string import Template
+from typing import TYPE_CHECKING
 
-from torchlogreg.viz.film import Film
 from torchlogreg.viz.sinks import mp4
+
+if TYPE_CHECKING:
+    from torchlogreg.viz.film import Film
 
 KEY_EVERY = 25
 """Frames from one independent frame to the next: the slider then jumps at once."""

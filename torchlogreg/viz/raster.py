@@ -23,7 +23,7 @@ from torchlogreg.viz.palette import LIGHT, color_table
 LEVELS = 4
 """Opacities an edge pixel can have."""
 
-LEFT, RIGHT, TOP, BOTTOM = 46, 12, 46, 42
+LEFT, RIGHT, TOP, BOTTOM = 54, 12, 54, 48
 """Margins around the plot, in pixels: tick labels left and below, two caption rows above."""
 
 PAD = 20
@@ -178,13 +178,13 @@ class Paper:
 
     def caption(self, head: str, tail: str) -> None:
         """The first caption row: a head in bold to the left, figures to the right."""
-        self.text(head, LEFT, TOP - 33, font="DejaVuSansMono-Bold", points=13)
+        self.text(head, LEFT, TOP - 39, font="DejaVuSansMono-Bold", points=16)
         right = self.size - RIGHT
-        self.text(tail, right, TOP - 33, colour=LIGHT.muted, points=11, anchor="right")
+        self.text(tail, right, TOP - 39, colour=LIGHT.muted, points=13, anchor="right")
 
     def explain(self, words: str) -> None:
         """The second caption row, drawn once."""
-        self.text(words, LEFT, TOP - 14, colour=LIGHT.muted, points=10, static=True)
+        self.text(words, LEFT, TOP - 16, colour=LIGHT.muted, points=12, static=True)
 
     def png(self) -> bytes:
         """Put the plot into the frame and encode all as a palette PNG; then start afresh."""
@@ -210,22 +210,22 @@ class Paper:
         left, right, low, high = self.limits
         self.x_ticks = list(x_ticks) if x_ticks is not None else ticks(left, right)
         self.y_ticks = list(y_ticks) if y_ticks is not None else ticks(low, high)
-        small: Any = {"colour": LIGHT.muted, "points": 10, "static": True}
+        small: Any = {"colour": LIGHT.muted, "points": 12, "static": True}
         for value, words in self.x_ticks:
             x = LEFT + round(float(self.columns(np.array(value))))
             self.static[bottom : bottom + 4, x] = line
-            self.text(words, x, bottom + 11, anchor="middle", **small)
+            self.text(words, x, bottom + 13, anchor="middle", **small)
         for value, words in self.y_ticks:
             y = TOP + round(float(self.rows(np.array(value))))
             self.static[y, LEFT - 4 : LEFT] = line
             self.text(words, LEFT - 7, y, anchor="right", **small)
-        small["points"] = 11
-        self.text(labels[0], LEFT + self.width // 2, self.size - 11, anchor="middle", **small)
+        small["points"] = 13
+        self.text(labels[0], LEFT + self.width // 2, self.size - 12, anchor="middle", **small)
         self._upright(labels[1])
 
     def _upright(self, words: str) -> None:
         """The name of the vertical axis, read from below."""
-        mask = np.rot90(glyphs(words, "DejaVuSans", 11))[-self.height :]
+        mask = np.rot90(glyphs(words, "DejaVuSans", 13))[-self.height :]
         top = TOP + (self.height - mask.shape[0]) // 2
         under = self.static[top : top + mask.shape[0], 1 : 1 + mask.shape[1]]
         under[:] = self.inks.ink(LIGHT.muted)[mask, under]
@@ -246,12 +246,15 @@ def ticks(low: float, high: float) -> list[tuple[float, str]]:
 @cache
 def glyphs(words: str, font: str = "DejaVuSans", points: int = 12) -> np.ndarray:
     """Opacity levels (height, width) of a line of text."""
-    mask = _font(font, points).getmask(words, mode="L")
+    face = _font(font, points)
+    mask = face.getmask(words, mode="L")
     width, height = mask.size
     if not width or not height:
         return np.zeros((1, 1), np.uint8)
     opacity = np.frombuffer(bytes(mask), np.uint8).reshape(height, width)
-    levels: np.ndarray = ((opacity.astype(np.uint16) * LEVELS + 127) // 255).astype(np.uint8)
+    top, line = round(face.getbbox(words)[1]), sum(face.getmetrics())
+    levels = np.zeros((max(line, top + height), width), np.uint8)  # all lines share a baseline
+    levels[top : top + height] = (opacity.astype(np.uint16) * LEVELS + 127) // 255
     return levels
 
 

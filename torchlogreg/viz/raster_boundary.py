@@ -1,4 +1,4 @@
-"""What a model thinks of every place: a plane of two features, or the curve of a single one.
+"""What a model thinks of every place of a plane of two features.
 
 A model is affine in the row, so three rows say what it thinks of a whole plane. Where all columns
 of ``eta`` change in one direction (binary, ordinal, linear), a pixel's colour depends on its
@@ -7,77 +7,16 @@ distance along that direction alone: it is looked up in a table of quarter pixel
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import numpy as np
 
 from torchlogreg.viz.palette import LIGHT
 from torchlogreg.viz.raster import LEVELS, Inks, Paper, inks, ramp
-from torchlogreg.viz.raster_marks import SHAPES, line
-from torchlogreg.viz.raster_points import Markers, class_colours, legend
-
-Mean = Callable[[np.ndarray], np.ndarray]
-"""From ``eta (t, k)`` to the mean response: (t,), or probabilities (t, K)."""
-
-FIELD = 96
-"""Colours of a probability field."""
-
-SHADES = 8
-"""Colours of the markers of a numeric response."""
+from torchlogreg.viz.raster_marks import SHAPES
+from torchlogreg.viz.raster_points import Markers
+from torchlogreg.viz.raster_scene import FIELD, Mean, Scene, around, explain
 
 CONTOURS = (0.1, 0.25, 0.75, 0.9)
 """Probabilities with a thin line; one half has a thick one."""
-
-
-@dataclass(frozen=True)
-class Scene:
-    """What stays the same in all pictures of a fit.
-
-    Attributes
-    ----------
-    y : ndarray, shape (m,)
-        Class indices, or numbers.
-    class_names : tuple of str
-        Empty for a numeric response.
-    ordered : bool
-        Whether the classes are levels.
-    labels : tuple of str
-        Names of the two axes.
-    size : int
-        Pixels.
-    sized : bool
-        Whether weights differ between rows or will.
-    """
-
-    y: np.ndarray
-    class_names: tuple[str, ...]
-    ordered: bool
-    labels: tuple[str, str]
-    size: int = 480
-    sized: bool = False
-
-    @property
-    def colours(self) -> tuple[str, ...]:
-        """By class, or by shade of the response."""
-        if self.class_names:
-            return class_colours(len(self.class_names), ordered=self.ordered)
-        table = ramp(LIGHT.surface[::-1], SHADES)
-        return tuple("#{:02X}{:02X}{:02X}".format(*rgb) for rgb in table)
-
-    @property
-    def group(self) -> np.ndarray:
-        """Which of the colours each row has."""
-        if self.class_names:
-            return self.y.astype(np.int64)
-        low, high = self.range
-        return np.clip((self.y - low) / (high - low) * SHADES, 0, SHADES - 1).astype(np.int64)
-
-    @property
-    def range(self) -> tuple[float, float]:
-        """Numbers the colours span: the central 98 % of a numeric response."""
-        low, high = (float(v) for v in np.quantile(self.y, (0.01, 0.99)))
-        return (low, high) if high > low else (low - 0.5, low + 0.5)
 
 
 class PlanePicture:
@@ -95,12 +34,12 @@ class PlanePicture:
         self.bands = max(2, 120 // n_classes) if n_classes > 2 else FIELD
         x, y = points.T
         self.paper = Paper(
-            self._inks(n_classes), scene.size, (*_around(x), *_around(y)), scene.labels
+            self._inks(n_classes), scene.size, (*around(x), *around(y)), scene.labels
         )
         shapes = SHAPES if n_classes else ("circle",)
         edge = LIGHT.background if n_classes else LIGHT.muted  # pale markers on a pale field
         self.markers = Markers(self.paper, x, y, scene.group, scene.colours, shapes, edge)
-        _static_legend(self.paper, scene)
+        explain(self.paper, scene)
 
     def draw(
         self,
@@ -121,11 +60,13 @@ class PlanePicture:
         caption : tuple of str
             Head and figures.
         """
-        start, across, up = eta[0], eta[1] - eta[0], eta[2] - eta[0]  # (k,) each
+        with np.errstate(invalid="ignore"):
+            start, across, up = eta[0], eta[1] - eta[0], eta[2] - eta[0]  # (k,) each
         left, right, bottom, top = self.paper.limits
-        start = start + across * left + up * top
-        column = across * ((right - left) / (self.paper.width - 1))  # per pixel
-        row = -up * ((top - bottom) / (self.paper.height - 1))
+        with np.errstate(over="ignore", invalid="ignore"):  # a diverging fit is drawn, too
+            start = start + across * left + up * top
+            column = across * ((right - left) / (self.paper.width - 1))  # per pixel
+            row = -up * ((top - bottom) / (self.paper.height - 1))
         if not np.isfinite(np.stack((start, column, row))).all():
             self.paper.inside[:] = self.paper.inks.index(LIGHT.background)
         elif len(column) == 1 or self.scene.ordered:  # levels differ in the intercept alone
@@ -202,79 +143,6 @@ class PlanePicture:
         paper.inside[border] = paper.inks.index(LIGHT.text)
 
 
-class CurvePicture:
-    """One feature: the probability of every class against it, or the fitted line.
-
-    Parameters
-    ----------
-    x : ndarray, shape (m,)
-    scene : Scene
-    """
-
-    def __init__(self, x: np.ndarray, scene: Scene) -> None:
-        self.scene = scene
-        n_classes, y = len(scene.class_names), scene.y
-        colours = scene.colours if n_classes else (class_colours(2)[1],)
-        jitter = np.random.default_rng(0).uniform(-0.022, 0.022, len(x))
-        y_ticks = [(t, f"{t:g}") for t in (0.0, 0.25, 0.5, 0.75, 1.0)]
-        limits: tuple[float, float] = (-0.09, 1.09)
-        if n_classes > 2:  # a row of markers for each class, below the curves
-            limits = (-0.1 - 0.07 * n_classes, 1.06)
-            y = -0.08 - 0.07 * y
-        if n_classes:
-            y = y + jitter
-        else:
-            limits = _around(y)
-        self.paper = Paper(
-            inks((LIGHT.background, LIGHT.grid), 4, (*colours, LIGHT.accent)),
-            scene.size,
-            (*_around(x), *limits),
-            scene.labels,
-            y_ticks=y_ticks if n_classes else None,
-        )
-        group = scene.group if n_classes else np.zeros(len(x))
-        self.colours = colours
-        shapes = SHAPES if n_classes else ("circle",)
-        self.markers = Markers(self.paper, x, y, group, colours, shapes)
-        _static_legend(self.paper, scene)
-
-    @property
-    def grid(self) -> np.ndarray:
-        """Where the curve is asked for, (t,)."""
-        return self.paper.grid()[0][::2]
-
-    def draw(
-        self, mu: np.ndarray, weight: np.ndarray, wrong: np.ndarray, caption: tuple[str, str]
-    ) -> bytes:
-        """A palette PNG; ``mu`` is (t,) or (t, K), at ``grid``."""
-        paper = self.paper
-        paper.clear()
-        x = paper.columns(self.grid)
-        several = mu.ndim == 2
-        if not several:
-            self._threshold(mu, x)
-        self.markers.draw(weight, wrong)
-        for j, curve in enumerate(mu.T if several else [mu]):
-            y = np.clip(paper.rows(curve), -paper.height, 2.0 * paper.height)
-            line(paper, x, y, self.colours[j] if several else LIGHT.text, width=1.5)
-        paper.caption(*caption)
-        return paper.png()
-
-    def _threshold(self, mu: np.ndarray, x: np.ndarray) -> None:
-        """A dotted line where the probability of class 1 crosses one half."""
-        for place in np.flatnonzero(np.diff(mu >= 0.5)) if self.scene.class_names else ():
-            column = round(float(x[place]))
-            self.paper.inside[::4, column] = self.paper.inks.index(LIGHT.muted)
-            self.paper.inside[1::4, column] = self.paper.inks.index(LIGHT.muted)
-
-
-def _around(values: np.ndarray) -> tuple[float, float]:
-    """Limits with a margin of six per cent."""
-    low, high = float(values.min()), float(values.max())
-    margin = 0.06 * (high - low) or 0.5
-    return low - margin, high + margin
-
-
 def _rule(table: np.ndarray, crossings: np.ndarray, ink: np.ndarray, width: int) -> np.ndarray:
     """Blend a line of ``width`` quarter pixels to each side into the table."""
     ruled = table.copy()
@@ -283,13 +151,3 @@ def _rule(table: np.ndarray, crossings: np.ndarray, ink: np.ndarray, width: int)
         opacity = np.clip(width + 1 - abs(near - at - 0.5), 0, LEVELS).astype(np.uint8)
         ruled[near] = ink[opacity, table[near]]
     return ruled
-
-
-def _static_legend(paper: Paper, scene: Scene) -> None:
-    """What the markers mean, drawn once."""
-    if scene.class_names:
-        legend(paper, scene.class_names, scene.colours, mistakes=True, sized=scene.sized)
-    elif paper.inks.n_ramp == FIELD:
-        paper.explain("darker = larger: field predicted, markers observed")
-    else:
-        paper.explain("markers: observed response")

@@ -118,20 +118,20 @@ def legend(
     """The second caption row, drawn once: a marker and a name for each class."""
     entries = list(zip(names, colours, SHAPES * (len(names) // len(SHAPES) + 1), strict=False))
     extra = [("misclassified", LIGHT.muted, "circle")] * mistakes
-    tail = "area = sample weight" if sized else ""
-    at, y = LEFT, TOP - 14
-    room = paper.size - 12 - glyphs(tail or " ", points=10).shape[1]
+    tail = "area = weight" if sized else ""
+    at, y = LEFT, TOP - 16
+    room = paper.size - 12 - glyphs(tail or " ", points=12).shape[1]
     for place, (name, colour, shape) in enumerate([*entries, *extra]):
-        width = glyphs(name, points=10).shape[1]
+        width = glyphs(name, points=12).shape[1]
         if at + 14 + width > room:
-            paper.text("…", at, y, colour=LIGHT.muted, points=10, static=True)
+            paper.text("…", at, y, colour=LIGHT.muted, points=12, static=True)
             break
         wrong = place == len(entries)
         _place(paper, at + 5, y, shape, colour, wrong)
-        at += 14 + paper.text(name, at + 14, y, points=10, colour=LIGHT.muted, static=True) + 12
+        at += 14 + paper.text(name, at + 14, y, points=12, colour=LIGHT.muted, static=True) + 12
     if tail:
         paper.text(
-            tail, paper.size - 12, y, points=10, colour=LIGHT.muted, anchor="right", static=True
+            tail, paper.size - 12, y, points=12, colour=LIGHT.muted, anchor="right", static=True
         )
 
 

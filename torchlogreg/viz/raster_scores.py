@@ -33,7 +33,8 @@ class CalibrationPicture:
 
     def __init__(self, class_names: tuple[str, ...], ordered: bool, size: int) -> None:
         colours = class_colours(len(class_names), ordered=ordered)
-        names, shapes = class_names, SHAPES
+        names: tuple[str, ...] = class_names
+        shapes: tuple[str, ...] = SHAPES
         if len(class_names) == 2:
             names, colours, shapes = class_names[1:], colours[1:], SHAPES[1:]
         self.colours, self.shapes = colours, shapes
@@ -43,7 +44,7 @@ class CalibrationPicture:
         labels = ("predicted probability", "observed frequency")
         self.paper = Paper(palette, size, limits, labels, x_ticks=even, y_ticks=even)
         if len(class_names) == 2:
-            self.paper.explain(f"P({names[0]}); area = rows in the bin; on the diagonal: honest")
+            self.paper.explain(f"P({names[0]}); area = rows in the bin")
         else:
             legend(self.paper, names, colours, mistakes=False, sized=False)
 
@@ -91,7 +92,7 @@ class ConfusionPicture:
         limits = (0.0, float(n), 0.0, float(n))
         labels = ("predicted class", "")
         self.paper = Paper(self.inks, size, limits, labels, x_ticks=along, y_ticks=side)
-        self.paper.explain("rows: true class; darker = larger share of the row")
+        self.paper.explain("row: true class; number: rows")
 
     def draw(self, counts: np.ndarray, caption: Caption) -> bytes:
         """A palette PNG; ``counts`` is (K, K), true by predicted."""
@@ -138,7 +139,8 @@ class ObservedPicture:
         low, high = float(y.min()), float(y.max())
         margin = 0.06 * (high - low) or 0.5
         self.ends = np.array([low - margin, high + margin])
-        limits = (*map(float, self.ends), *map(float, self.ends))
+        low, high = (float(end) for end in self.ends)
+        limits = (low, high, low, high)
         palette = inks((LIGHT.background, LIGHT.grid), 4, (BLUE,))
         self.paper = Paper(palette, size, limits, ("predicted", "observed"))
         self.paper.explain("on the diagonal: right")

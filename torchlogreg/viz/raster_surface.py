@@ -56,7 +56,7 @@ class SurfacePicture:
             right, top = (float(v) for v in middle + 0.85 * reach)
             self.limits = (left, right, bottom, top)
             self.paper = Paper(self.inks, self.size, self.limits, self.labels)
-            words = "darker = lower loss (log scale)     path: first epoch yellow, last red"
+            words = "darker = lower loss (log); path from yellow to red"
             self.paper.explain(words)
         return self.limits
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from torchlogreg.viz.film import Film, select_frames
+from torchlogreg.viz.selection import select_frames
+
+if TYPE_CHECKING:
+    from torchlogreg.viz.film import Film
 
 HOLD = 1.5
 """Seconds for which a GIF shows its last frame before it starts again."""
@@ -24,31 +26,6 @@ COLORS = 40
 SHEET_COLUMNS, SHEET_ROWS, SHEET_WIDTH = 3, 4, 640
 
 Frames = Iterator[np.ndarray]
-
-
-def write(film: Film, path: Path, *, sheet: bool = False, progress: bool = False) -> Path:
-    """Write a film in the format its suffix names; see ``Film.save``."""
-    suffix = path.suffix.lower()
-    if suffix not in SINKS:
-        raise ValueError(
-            f"{path.name} ends in {path.suffix!r}, which is no film format here; "
-            f"use one of {', '.join(SINKS)}"
-        )
-    if sheet and suffix != ".png":
-        raise ValueError(f"a sheet of frames is a picture: use .png instead of {suffix}")
-    if path.is_dir() or not path.absolute().parent.is_dir():
-        raise FileNotFoundError(f"{path} cannot be written: its folder is missing, or it is one")
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{suffix}")
-    try:
-        temporary.touch()  # an unwritable folder is told before an hour of drawing
-        if sheet:
-            contact_sheet(film, temporary)
-        else:
-            SINKS[suffix](film, temporary, progress)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
 
 
 def drawn(film: Film, progress: bool) -> Frames:
@@ -113,22 +90,6 @@ def still(film: Film, path: Path, progress: bool = False) -> None:
     """The last frame as a picture."""
     (last,) = (frame.copy() for frame in film.pixels([film.frames[-1]]))
     Image.fromarray(last[..., :3]).save(path, optimize=True)
-
-
-def page(film: Film, path: Path, progress: bool = False) -> None:
-    """The self-contained page."""
-    from torchlogreg.viz.page import html
-
-    path.write_text(html(film, progress=progress), encoding="utf-8")
-
-
-SINKS: Mapping[str, Callable[[Film, Path, bool], None]] = {
-    ".mp4": mp4,
-    ".gif": gif,
-    ".webp": webp,
-    ".html": page,
-    ".png": still,
-}
 
 
 def contact_sheet(film: Film, path: Path) -> None:
