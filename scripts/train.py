@@ -21,7 +21,7 @@ from common import (
 )
 from torchlogreg import FitResult, History, Model, Penalty, Weighting, fit
 from torchlogreg.datasets import DATASETS, Dataset, load
-from torchlogreg.hooks import Progress, Recorder, StopOnNonFinite, TensorBoardScalars
+from torchlogreg.hooks import Progress, Recorder, StopOnNonFinite, tensorboard_hooks
 from torchlogreg.readers import read_table
 from torchlogreg.scaling import Standardizer
 from torchlogreg.viz.canvas import save_picture
@@ -111,7 +111,14 @@ def train_one(
         hooks=(
             recorder,
             StopOnNonFinite(),
-            TensorBoardScalars(folder, hparams={"data": dataset.name, "batch_size": batch}),
+            *tensorboard_hooks(
+                folder,
+                share=None,  # these runs are there to be looked at
+                feature_names=dataset.feature_names,
+                class_names=dataset.class_names if model.n_classes else None,
+                hparams={"data": dataset.name, "batch_size": batch},
+                notes=notes(dataset, folder.name, split),
+            ),
             Progress(description=folder.name),
         ),
         generator=torch.Generator().manual_seed(args.seed),
@@ -121,6 +128,12 @@ def train_one(
     recorder.history.save(folder / "history.npz")
     save_model(model, folder, facts | {"columns": "raw", "message": result.message})
     return result, recorder.history
+
+
+def notes(dataset: Dataset, name: str, split: Split) -> str:
+    """The top of the run's TEXT page."""
+    scaled = " (features standardised)" if split.standardizer is not None else ""
+    return f"### {dataset.name}: {name}\n{dataset.source}; target `{dataset.target_name}`{scaled}"
 
 
 def divide(args: argparse.Namespace, dataset: Dataset, model: Model) -> Split:
@@ -183,7 +196,7 @@ def report(
     for name in results:
         print(f"  {name}/  model.pt, model.json, history.npz, TensorBoard events")
     print(f"  {picture.name}")
-    print(f"watch: tensorboard --logdir {folder.parent}")
+    print(f"watch: python scripts/watch.py {folder.parent}")
 
 
 @torch.no_grad()

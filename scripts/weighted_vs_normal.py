@@ -27,7 +27,7 @@ from torchlogreg import (
     fit,
 )
 from torchlogreg.datasets import blobs
-from torchlogreg.hooks import Recorder, TensorBoardScalars
+from torchlogreg.hooks import Recorder, tensorboard_hooks
 from torchlogreg.viz.canvas import save_picture
 from torchlogreg.viz.cost_curves import CostCurves
 
@@ -100,9 +100,8 @@ def main() -> int:
         for name, rule in (("normal", None), ("weighted", weighting)):
             model = LogisticRegression(2, device=X.device, dtype=X.dtype)
             recorder = Recorder(keep_data=True, sample_weight=True, meta={"dataset": "blobs"})
-            result = train(
-                model, args.iterations, rule, (recorder, TensorBoardScalars(folder / name))
-            )
+            shown = tensorboard_hooks(folder / name, share=None, feature_names=("x1", "x2"))
+            result = train(model, args.iterations, rule, (recorder, *shown))
             recorder.history.save(folder / name / "history.npz")
             save_model(model, folder / name, {"dataset": "blobs"})
             histories[name] = recorder.history

@@ -80,7 +80,8 @@ class TensorBoardBoundary(Hook):
         if not 240 <= size <= 2000:
             raise ValueError(f"size is {size}, but pictures are 240 to 2000 pixels wide")
         # Imported now, not when the clock of the fit runs: matplotlib takes a second.
-        import torchlogreg.viz.raster_boundary  # noqa: F401
+        import torchlogreg.viz.raster_boundary
+        import torchlogreg.viz.raster_curve  # noqa: F401
 
         self.events = event_file(log_dir)
         self.every = every
@@ -115,8 +116,8 @@ class TensorBoardBoundary(Hook):
 
     def _scene(self, state: FitState, view: View) -> Any:
         """What all pictures have in common."""
-        from torchlogreg.viz.raster_boundary import Scene
         from torchlogreg.viz.raster_points import shown_rows
+        from torchlogreg.viz.raster_scene import Scene
 
         model, data = state.model, state.data
         n_classes = model.n_classes or 0
@@ -128,18 +129,20 @@ class TensorBoardBoundary(Hook):
         y = data.y[self._rows]
         weight = data.sample_weight
         response = {0: "prediction", 2: f"P({names[-1]})" if names else ""}
+        labels = (*view.labels, response.get(n_classes, "probability"))
         return Scene(
             y=_array(labels_of(y) if n_classes else y),
             class_names=tuple(names),
             ordered=isinstance(model, OrdinalRegression),
-            labels=(*view.labels, response.get(n_classes, "probability"))[:2],
+            labels=(labels[0], labels[1]),
             size=self.size,
             sized=state.weighting.adaptive or bool((weight != weight[0]).any()),
         )
 
     def _stage(self, state: FitState, view: View, scene: Any) -> None:
         """The static part of the pictures, and the places where the model is asked."""
-        from torchlogreg.viz.raster_boundary import CurvePicture, PlanePicture
+        from torchlogreg.viz.raster_boundary import PlanePicture
+        from torchlogreg.viz.raster_curve import CurvePicture
 
         points = _array(view.coordinates(state.data.X[self._rows]))
         like = state.data.X

@@ -61,10 +61,10 @@ def objective_on(
         scores[0] = scores[0] + data.offset.reshape(len(data), -1)
     values = []
     size = max(1, MOST_VALUES // scores[0].numel())
-    for part in places.split(size):
+    for part in torch.split(places, size):
         a, b = part[:, 0, None, None], part[:, 1, None, None]
         mixed = model.mix((scores[0] + a * scores[1] + b * scores[2]).flatten(0, 1))
-        eta = mixed.unflatten(0, (len(part), len(data)))
+        eta = mixed.view(len(part), len(data), -1)
         moved = rest[0] + part[:, :1] * rest[1] + part[:, 1:] * rest[2]
         eta = eta + _intercepts(model, moved)[:, None, :]  # (g, m, k)
         y = data.y.repeat(len(part), *[1] * (data.y.ndim - 1))
@@ -111,7 +111,7 @@ def _penalty(objective: Objective, weights: tuple[Tensor, ...], places: Tensor) 
         entry = direction[direction != 0]
         before = origin[direction != 0]
         if len(entry):
-            margin, index = places[:, column].unique(return_inverse=True)
+            margin, index = torch.unique(places[:, column], return_inverse=True)
             values = [penalty.value(w) for w in (before + margin[:, None] * entry).unbind()]
             total = total + (torch.stack(values) - penalty.value(before))[index]
     return total

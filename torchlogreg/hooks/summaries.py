@@ -15,14 +15,14 @@ THRESHOLDS = 101
 
 
 def histogram(tag: str, values: np.ndarray) -> Any:
-    """The distribution of some numbers, those that are finite."""
+    """The distribution of some numbers, those that are finite (below 1e100)."""
     from torch.utils.tensorboard import summary
 
-    values = values[np.isfinite(values)].astype(np.float64)
+    values = values[np.abs(values) < 1e100].astype(np.float64)  # NaN compares false; no overflow
     if not len(values):
         values = np.zeros(1)
     low, high = float(values.min()), float(values.max())
-    margin = 1e-6 * max(abs(low), abs(high), 1e-6)  # equal numbers need a bin of some width
+    margin = 0.0 if high > low else 0.1 * abs(low) or 0.1  # equal numbers need bins of some width
     counts, edges = np.histogram(values, BINS, (low - margin, high + margin))
     return summary.histogram_raw(  # type: ignore[no-untyped-call]
         tag,

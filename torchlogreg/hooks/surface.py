@@ -139,7 +139,7 @@ class TensorBoardSurface(Hook):
             return None, ("first principal axis of the path", "second")
         if self.coefficients is None or self.coefficients == "pca":
             view = choose_view(state.data, None, features)
-            wanted: Sequence[int | str] = [f"weight of {label}" for label in view.labels]
+            wanted: Sequence[int | str] = [f"weight of {features[j]}" for j in view.chosen]
             several = state.model.weight.shape[0] > 1
             wanted = [f"{name}, row 0" for name in wanted] if several else wanted
             wanted = wanted if len(wanted) == 2 else [wanted[0], len(names) - 1]

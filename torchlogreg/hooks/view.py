@@ -25,11 +25,14 @@ class View:
         Orthogonal; rows are seen at ``(X - origin) @ directions.T``.
     labels : tuple of str
         One name a direction.
+    chosen : tuple of int
+        The columns that span it, if it is spanned by columns.
     """
 
     origin: Tensor
     directions: Tensor
     labels: tuple[str, ...]
+    chosen: tuple[int, ...] = ()
 
     def coordinates(self, X: Tensor) -> Tensor:
         """Where rows (m, p) are seen, (m, 1) or (m, 2)."""
@@ -77,7 +80,10 @@ def choose_view(
         )
     directions = torch.eye(p, dtype=X.dtype, device=X.device)[chosen]
     others = 1 - directions.sum(0)
-    return View(X.median(0).values * others, directions, tuple(names[j] for j in chosen))
+    labels = [names[j] for j in chosen]
+    if p > 2:
+        labels[0] += " (others at their medians)"
+    return View(X.median(0).values * others, directions, tuple(labels), tuple(chosen))
 
 
 def labels_of(y: Tensor) -> Tensor:

@@ -126,7 +126,7 @@ def _lay(paper: Paper, cover: np.ndarray, colour: str) -> None:
 def _resample(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Positions about a pixel apart along a polyline, at most 4,000."""
     length = np.concatenate(([0.0], np.cumsum(np.hypot(np.diff(x), np.diff(y)))))
-    if not np.isfinite(length[-1]):
+    if not (len(x) and np.isfinite(length[-1])):
         return x[:0], y[:0]
     at = np.linspace(0, length[-1], int(min(4000, length[-1] * 1.25)) + 1)
     return np.interp(at, length, x), np.interp(at, length, y)

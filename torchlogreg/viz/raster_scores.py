@@ -58,7 +58,7 @@ class CalibrationPicture:
             mean, observed, count = calibration(p[:, j], hit[:, j])
             x, y = paper.columns(mean), paper.rows(observed)
             line(paper, x, y, colour, width=0.9)
-            radius = np.clip(9 * np.sqrt(count / max(1, count.max())), 2.5, LARGEST)
+            radius = np.clip(9 * np.sqrt(count / count.max(initial=1)), 2.5, LARGEST)
             for k in np.argsort(-count):
                 marker = mask(self.shapes[j % len(self.shapes)], round(float(radius[k])), 1.0)
                 stamp(paper, x[[k]], y[[k]], marker, colour)

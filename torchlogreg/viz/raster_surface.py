@@ -19,6 +19,9 @@ GRID = 17
 DECADES = 4.0
 """Powers of ten of excess loss that the colours span, below the highest."""
 
+FAR = 1e30
+"""Places farther out (or NaN) are not shown: the fit has diverged."""
+
 PATH = 12
 """Colours along the path, from the first epoch to the last."""
 
@@ -46,7 +49,7 @@ class SurfacePicture:
 
         They stay as they are while the path fits, so that pictures can be compared.
         """
-        path = path[np.isfinite(path).all(1)]
+        path = path[(np.abs(path) < FAR).all(1)]  # NaN compares false
         low, high = path.min(0), path.max(0)
         left, right, bottom, top = self.limits
         if self.paper is None or (low < (left, bottom)).any() or (high > (right, top)).any():
@@ -80,7 +83,7 @@ class SurfacePicture:
         if paper is None:
             raise ValueError("window() comes before draw(): it decides where to look")
         paper.inside[:] = _bands(loss, here, paper.height, paper.width)
-        path = path[np.isfinite(path).all(1)]
+        path = path[(np.abs(path) < FAR).all(1)]  # NaN compares false
         x, y = paper.columns(path[:, 0]), paper.rows(path[:, 1])
         trace(paper, x, y, self.path_colours, width=1.6)
         for place, colour, radius in ((0, 0, 4.0), (-1, -1, 5.0)):

@@ -1,0 +1,381 @@
+"""The pictures of the TensorBoard hooks, read back and looked at pixel by pixel."""
+
+from __future__ import annotations
+
+import io
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from problems import CLASSIFIERS, FACTORIES, MODELS, problem
+from torchlogreg import BoostMisclassified, FitState, Hook, LogisticRegression, fit
+from torchlogreg.hooks import (
+    EventFile,
+    TensorBoardBoundary,
+    TensorBoardDetails,
+    TensorBoardScalars,
+    TensorBoardSurface,
+    tensorboard_hooks,
+)
+from torchlogreg.hooks.landscape import flat_params, objective_on
+from torchlogreg.hooks.moments import MOST
+from torchlogreg.hooks.pace import log_spaced, next_dense
+from torchlogreg.objective import Objective
+from torchlogreg.penalties import L1, L2, ElasticNet, Penalty
+from torchlogreg.viz.raster import BOTTOM, LEFT, RIGHT, TOP
+
+F64 = torch.float64
+
+
+def read(folder: Path) -> EventAccumulator:
+    return EventAccumulator(str(folder), size_guidance={"images": 0, "tensors": 0}).Reload()
+
+
+def pictures(folder: Path, tag: str) -> dict[int, Image.Image]:
+    """Pictures by epoch."""
+    return {
+        event.step: Image.open(io.BytesIO(event.encoded_image_string))
+        for event in read(folder).Images(tag)
+    }
+
+
+def pixels(picture: Image.Image) -> np.ndarray:
+    """The plot area without its frame, (height, width, 3)."""
+    array = np.asarray(picture.convert("RGB")).astype(int)
+    return array[TOP + 2 : -BOTTOM - 2, LEFT + 2 : -RIGHT - 2]
+
+
+def clouds(n: int = 60, p: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
+    """Class 1 to the right of class 0."""
+    X = torch.randn(n, p, generator=torch.Generator().manual_seed(0), dtype=F64)
+    y = (torch.arange(n) % 2).double()
+    X[:, 0] += 4 * y
+    return X, y
+
+
+def train(hook: Hook, X: torch.Tensor, y: torch.Tensor, **settings: object) -> None:
+    model = LogisticRegression(X.shape[1], dtype=F64)
+    given = {"optimizer": "sgd", "max_epochs": 30, "tol": 0.0} | settings
+    fit(model, X, y, hooks=[hook], **given)  # type: ignore[arg-type]
+
+
+# The boundary
+
+
+def test_each_side_of_the_boundary_has_the_colour_of_its_class(tmp_path: Path) -> None:
+    train(TensorBoardBoundary(EventFile(tmp_path, share=None)), *clouds())
+    plot = pixels(pictures(tmp_path, "boundary/last")[30])
+    left, right = plot[:, :8].mean((0, 1)), plot[:, -8:].mean((0, 1))
+    assert left[0] > left[2] + 40, "vermilion where class 0 is"
+    assert right[2] > right[0] + 40, "blue where class 1 is"
+
+
+def test_the_line_runs_where_the_probability_is_one_half(tmp_path: Path) -> None:
+    X, y = clouds()
+    model = LogisticRegression(2, dtype=F64)
+    hook = TensorBoardBoundary(EventFile(tmp_path, share=None))
+    fit(model, X, y, optimizer="newton", penalty=L2(0.01), hooks=[hook])
+    (picture,) = pictures(tmp_path, "boundary/last").values()
+    array = np.asarray(picture.convert("RGB")).astype(int)
+    left, right, bottom, top = hook._picture.paper.limits
+    w1, w2, bias = flat_params(model).tolist()
+    height, width = hook._picture.paper.height, hook._picture.paper.width
+    found = 0
+    for row in range(5, height, 20):
+        x2 = top - row / (height - 1) * (top - bottom)
+        x1 = -(bias + w2 * x2) / w1
+        column = round((x1 - left) / (right - left) * (width - 1))
+        if 3 <= column < width - 3:
+            near = array[TOP + row, LEFT + column - 2 : LEFT + column + 3].sum(1)
+            found += int(near.min() < 250)
+    assert found >= 8
+
+
+def test_a_model_that_knows_nothing_gives_one_colour(tmp_path: Path) -> None:
+    X, y = clouds()
+    train(TensorBoardBoundary(EventFile(tmp_path, share=None)), X, y)
+    corners = pixels(pictures(tmp_path, "boundary/first")[0])[[0, 0, -1, -1], [0, -1, 0, -1]]
+    assert np.ptp(corners, axis=0).max() == 0
+
+
+def test_heavier_rows_cover_more_pixels(tmp_path: Path) -> None:
+    X = torch.tensor([[-1.0, 0.0], [1.0, 0.0], [-0.2, 2.0], [0.2, -2.0]], dtype=F64)
+    y = torch.tensor([0.0, 1.0, 0.0, 1.0], dtype=F64)
+    dark = {}
+    for name, weight in (("even", [1, 1, 1, 1]), ("heavy", [9, 1, 1, 1])):
+        hook = TensorBoardBoundary(EventFile(tmp_path / name, share=None))
+        train(hook, X, y, max_epochs=1, sample_weight=torch.tensor(weight, dtype=F64))
+        plot = pixels(pictures(tmp_path / name, "boundary/first")[0])
+        square = np.array([0xD5, 0x5E, 0x00])
+        dark[name] = int((abs(plot - square).sum(2) < 12).sum())
+    assert dark["heavy"] > 1.3 * dark["even"]
+
+
+def test_misclassified_rows_have_a_dark_edge(tmp_path: Path) -> None:
+    X, y = clouds()
+    counts = []
+    for name, labels in (("right", y), ("wrong", 1 - y)):
+        model = LogisticRegression(2, dtype=F64)
+        with torch.no_grad():
+            model.weight[0, 0], model.bias[0] = 3.0, -6.0
+        hook = TensorBoardBoundary(EventFile(tmp_path / name, share=None))
+        fit(model, X, labels, optimizer="sgd", max_epochs=1, tol=0.0, hooks=[hook])
+        plot = pixels(pictures(tmp_path / name, "boundary/first")[0])
+        counts.append(int((plot.sum(2) < 200).sum()))
+    assert counts[1] > 2 * counts[0]
+
+
+@pytest.mark.parametrize("p", [1, 2, 3])
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_gives_palette_pngs_of_the_size_asked_for(
+    tmp_path: Path, name: str, p: int
+) -> None:
+    case = problem(name, p=p)
+    weighting = BoostMisclassified(1.5, cap=4) if name in CLASSIFIERS else None
+    file = EventFile(tmp_path, share=None)
+    hooks = [TensorBoardBoundary(file, size=320)]
+    hooks += [TensorBoardSurface(file, size=280), TensorBoardDetails(file, size=240)]
+    fit(
+        case.model(),
+        case.X,
+        case.y,
+        weighting=weighting,
+        max_epochs=8,
+        tol=0.0,
+        hooks=hooks,
+        optimizer="lbfgs",
+    )
+    events = read(tmp_path)
+    sizes = {"boundary": 320, "surface": 280}
+    tags = events.Tags()["images"]
+    assert {"boundary", "boundary/first", "boundary/last", "surface", "surface/last"} <= set(tags)
+    assert ("confusion" in tags) == ("calibration" in tags) == (name in CLASSIFIERS)
+    assert ("observed" in tags) == (name == "linear")
+    for tag in tags:
+        for event in events.Images(tag):
+            picture = Image.open(io.BytesIO(event.encoded_image_string))
+            picture.load()
+            size = sizes.get(tag.split("/")[0], 240)
+            assert (picture.format, picture.mode, picture.size) == ("PNG", "P", (size, size))
+            assert (event.width, event.height) == (size, size)
+
+
+@pytest.mark.parametrize("features", [None, "pca", (0, 2), ("b", "c")])
+def test_more_features_are_seen_on_a_chosen_plane(tmp_path: Path, features: object) -> None:
+    X, y = clouds(p=4)
+    hook = TensorBoardBoundary(
+        EventFile(tmp_path, share=None),
+        features=features,
+        feature_names=("a", "b", "c", "d"),  # type: ignore[arg-type]
+    )
+    train(hook, X, y)
+    assert 5 <= len(pictures(tmp_path, "boundary")) <= MOST
+    labels = hook._picture.scene.labels
+    expected = {None: "a", "pca": "principal", (0, 2): "a", ("b", "c"): "b"}[features]  # type: ignore[index]
+    assert labels[0].startswith(expected)
+
+
+def test_a_diverging_fit_is_still_drawn(tmp_path: Path) -> None:
+    X, y = clouds()
+    file = EventFile(tmp_path, share=None)
+    hooks = (TensorBoardBoundary(file), TensorBoardSurface(file), TensorBoardDetails(file))
+    model = LogisticRegression(2, dtype=F64)
+    loud = torch.optim.SGD(model.parameters(), lr=1e300)
+    fit(model, 1e8 * X, y, optimizer=loud, max_epochs=6, tol=0.0, hooks=hooks)
+    assert not bool(torch.isfinite(model.weight).all())
+    assert list(pictures(tmp_path, "boundary/last")) == [6]
+    assert list(pictures(tmp_path, "surface/last")) == [6]
+
+
+# When
+
+
+@pytest.mark.parametrize("max_epochs", [1, 2, 5, 10, 37, 200, 1000, 10**6])
+def test_at_most_ten_log_spaced_moments(max_epochs: int) -> None:
+    epochs = log_spaced(max_epochs, MOST - 1)
+    assert epochs[0] == 1 and epochs[-1] == max_epochs and len(epochs) <= MOST - 1
+    assert all(a < b for a, b in itertools.pairwise(epochs))
+
+
+def test_dense_then_log_spaced_points_grow_with_the_logarithm() -> None:
+    epoch, points = 0, []
+    while epoch <= 10**6:
+        points.append(epoch)
+        epoch = next_dense(epoch)
+    assert points[:17] == list(range(17)) and len(points) < 100
+
+
+def test_no_limit_shows_ten_pictures_and_both_ends(tmp_path: Path) -> None:
+    train(TensorBoardBoundary(EventFile(tmp_path, share=None)), *clouds(), max_epochs=200)
+    assert len(pictures(tmp_path, "boundary")) == MOST - 1 and MOST == 10
+    assert list(pictures(tmp_path, "boundary/first")) == [0]
+    assert list(pictures(tmp_path, "boundary/last")) == [200]
+
+
+def test_a_fit_that_ends_early_shows_its_end_in_the_slider_too(tmp_path: Path) -> None:
+    X, y = clouds()
+    model = LogisticRegression(2, dtype=F64)
+    hook = TensorBoardBoundary(EventFile(tmp_path, share=None))
+    result = fit(model, X, y, optimizer="newton", penalty=L2(0.1), max_epochs=1000, hooks=[hook])
+    epochs = list(pictures(tmp_path, "boundary"))
+    assert epochs[-1] == result.n_epochs < 20 and len(set(epochs)) == len(epochs)
+
+
+def test_every_is_kept_whatever_it_costs(tmp_path: Path) -> None:
+    train(TensorBoardBoundary(EventFile(tmp_path, share=1e-9), every=7), *clouds())
+    assert list(pictures(tmp_path, "boundary")) == [7, 14, 21, 28, 30]
+
+
+def test_a_small_share_still_shows_both_ends(tmp_path: Path) -> None:
+    file = EventFile(tmp_path, share=1e-9)
+    train(TensorBoardBoundary(file), *clouds(), max_epochs=100)
+    assert list(pictures(tmp_path, "boundary/first")) == [0]
+    assert list(pictures(tmp_path, "boundary/last")) == [100]
+    assert list(pictures(tmp_path, "boundary")) == [100]
+
+
+# One file
+
+
+def test_all_hooks_share_one_event_file_in_any_order(tmp_path: Path) -> None:
+    X, y = clouds()
+    for k, order in enumerate(itertools.permutations(range(4), 4)):
+        if k % 8:
+            continue
+        hooks = tensorboard_hooks(tmp_path / str(k), share=None)
+        model = LogisticRegression(2, dtype=F64)
+        fit(model, X, y, max_epochs=3, hooks=[hooks[j] for j in order])
+        (file,) = [path for path in (tmp_path / str(k)).rglob("*") if path.is_file()]
+        assert file.name.startswith("events.out.tfevents.")
+        tags = read(file.parent).Tags()
+        assert {"loss/weighted", "accuracy"} <= set(tags["scalars"])
+        assert {"boundary", "surface", "calibration", "confusion"} <= set(tags["images"])
+        assert set(tags["histograms"]) == {
+            "distribution/weight",
+            "distribution/gradient",
+            "distribution/sample_weight",
+        }
+        tensors = {"pr", "summary/text_summary", "custom_scalars__config__"}
+        assert tensors <= set(tags["tensors"])
+
+
+def test_a_hook_that_fails_to_start_leaves_a_closed_readable_file(tmp_path: Path) -> None:
+    X, y = clouds()
+    file = EventFile(tmp_path)
+    hooks = [TensorBoardScalars(file), TensorBoardDetails(file, class_names=("only one",))]
+    with pytest.raises(ValueError, match="1 class_names for 2 classes"):
+        fit(LogisticRegression(2, dtype=F64), X, y, hooks=hooks)
+    assert file._file is None
+    assert read(tmp_path).Tags()["scalars"]
+
+
+def test_hooks_do_not_change_the_fit(tmp_path: Path) -> None:
+    X, y = clouds()
+    results = []
+    for hooks in ((), tensorboard_hooks(tmp_path, share=None)):
+        model = LogisticRegression(2, dtype=F64)
+        fit(
+            model,
+            X,
+            y,
+            optimizer="sgd",
+            batch_size=7,
+            max_epochs=9,
+            tol=0.0,
+            hooks=hooks,
+            weighting=BoostMisclassified(1.5, cap=3),
+            generator=torch.Generator().manual_seed(1),
+        )
+        results.append(flat_params(model))
+    assert torch.equal(*results)
+
+
+def test_summary_tells_model_data_and_how_to_read(tmp_path: Path) -> None:
+    X, y = clouds()
+    hook = TensorBoardDetails(tmp_path, class_names=("no", "yes"), notes="# mine")
+    train(hook, X, y)
+    (event,) = read(tmp_path).Tensors("summary/text_summary")
+    text = event.tensor_proto.string_val[0].decode()
+    for words in ("# mine", "LogisticRegression", "no: 30, yes: 30", "0.6", "cost may rise"):
+        assert words in text
+
+
+# The landscape
+
+
+@pytest.mark.parametrize("penalty", [None, L2(0.3), L1(0.2), ElasticNet(0.4, 0.5)], ids=repr)
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("axes", [True, False])
+def test_landscape_equals_the_objective_at_each_place(
+    name: str, penalty: Penalty | None, axes: bool, generator: torch.Generator
+) -> None:
+    case = problem(name, n=20)
+    model = FACTORIES[name](n_features=3, dtype=F64)
+    n_params = len(flat_params(model))
+    origin = torch.randn(n_params, generator=generator, dtype=F64)
+    if axes:
+        directions = torch.eye(n_params, dtype=F64)[[1, n_params - 1]]
+    else:
+        directions = torch.randn(2, n_params, generator=generator, dtype=F64)
+    places = torch.randn(5, 2, generator=generator, dtype=F64)
+
+    class Look(Hook):
+        """Compares at the start of a fit, when there is a state."""
+
+        def on_fit_start(self, state: FitState) -> None:
+            self.objective, self.data = state.objective, state.data
+
+    look = Look()
+    fit(model, case.X, case.y, penalty=penalty, max_epochs=1, tol=0.0, hooks=[look])
+    found = objective_on(look.objective, look.data, origin, directions, places)
+    for place, value in zip(places, found, strict=True):
+        torch.nn.utils.vector_to_parameters(origin + place @ directions, model.parameters())
+        expected = Objective(model, penalty=penalty).closure(look.data, look.data).value()
+        torch.testing.assert_close(value, expected, rtol=1e-10, atol=1e-10)
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"every": 0}, "every is 0"),
+        ({"size": 100}, "size is 100"),
+        ({"features": "umap"}, "'pca'"),
+    ],
+)
+def test_settings_that_cannot_be_drawn_are_refused_at_once(
+    tmp_path: Path, settings: dict[str, object], words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        TensorBoardBoundary(tmp_path, **settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"features": (0, 9)}, "names 9, but there are 3"),
+        ({"features": (1, 1)}, "two different"),
+        ({"features": ("a", "x1")}, "names 'a'"),
+        ({"feature_names": ("a",)}, "1 feature_names for 3 columns"),
+        ({"class_names": ("a",)}, "1 class_names for 2 classes"),
+    ],
+)
+def test_names_that_do_not_fit_the_data_are_refused_before_training(
+    tmp_path: Path, settings: dict[str, object], words: str
+) -> None:
+    X, y = clouds(p=3)
+    with pytest.raises(ValueError, match=words):
+        train(TensorBoardBoundary(tmp_path / "a", **settings), X, y)  # type: ignore[arg-type]
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_share_of_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="share is 0"):
+        EventFile(tmp_path, share=0)
