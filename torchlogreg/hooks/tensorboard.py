@@ -101,7 +101,7 @@ class TensorBoardScalars(Hook):
         self._settings = settings(state) | self.hparams  # now: a scheduler will change lr
         self._budget = Budget(self.events.share, state.started)
         self._failed = True
-        self._last_epoch, self._next_epoch = -1, 0
+        self._last_epoch, self._next_epoch, self._ask = -1, 0, 0
         self._due = 0.0
         self._pending: list[tuple[int, float, dict[str, Any], list[str], Tensor]] = []
         self._note(state)
@@ -111,9 +111,7 @@ class TensorBoardScalars(Hook):
         if self.every is not None:
             due = state.epoch % self.every == 0
         else:
-            due = state.epoch >= self._next_epoch or (
-                state.epoch % 8 == 0 and self._budget.affords()  # asking has its price too
-            )
+            due = state.epoch >= self._next_epoch or self._affords(state.epoch)
         if due:
             with self._budget.spend():
                 self._note(state)
@@ -137,6 +135,15 @@ class TensorBoardScalars(Hook):
             self.events.scalars({tag: float(x) for tag, x in metrics.items()}, state.epoch)
         finally:
             self.events.close()
+
+    def _affords(self, epoch: int) -> bool:
+        """Whether there is time for one more point; after a no, not asked for eight epochs."""
+        if epoch < self._ask:
+            return False
+        affords = self._budget.affords()
+        if not affords:
+            self._ask = epoch + 8
+        return affords
 
     def _session(self) -> list[Any]:
         """The last summaries of the file."""

@@ -1,0 +1,210 @@
+"""When TensorBoard hooks write, into which file, and the landscape they draw."""
+
+from __future__ import annotations
+
+import io
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from problems import FACTORIES, MODELS, problem
+from torchlogreg import BoostMisclassified, FitState, Hook, LogisticRegression, fit
+from torchlogreg.hooks import (
+    EventFile,
+    TensorBoardBoundary,
+    TensorBoardDetails,
+    TensorBoardScalars,
+    tensorboard_hooks,
+)
+from torchlogreg.hooks.landscape import flat_params, objective_on
+from torchlogreg.hooks.moments import MOST
+from torchlogreg.hooks.pace import log_spaced, next_dense
+from torchlogreg.objective import Objective
+from torchlogreg.penalties import L1, L2, ElasticNet, Penalty
+from torchlogreg.viz.raster import BOTTOM, LEFT, RIGHT, TOP
+
+F64 = torch.float64
+
+
+def read(folder: Path) -> EventAccumulator:
+    return EventAccumulator(str(folder), size_guidance={"images": 0, "tensors": 0}).Reload()
+
+
+def pictures(folder: Path, tag: str) -> dict[int, Image.Image]:
+    """Pictures by epoch."""
+    return {
+        event.step: Image.open(io.BytesIO(event.encoded_image_string))
+        for event in read(folder).Images(tag)
+    }
+
+
+def pixels(picture: Image.Image) -> np.ndarray:
+    """The plot area without its frame, (height, width, 3)."""
+    array = np.asarray(picture.convert("RGB")).astype(int)
+    return array[TOP + 2 : -BOTTOM - 2, LEFT + 2 : -RIGHT - 2]
+
+
+def clouds(n: int = 60, p: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
+    """Class 1 to the right of class 0."""
+    X = torch.randn(n, p, generator=torch.Generator().manual_seed(0), dtype=F64)
+    y = (torch.arange(n) % 2).double()
+    X[:, 0] += 4 * y
+    return X, y
+
+
+def train(hook: Hook, X: torch.Tensor, y: torch.Tensor, **settings: object) -> None:
+    model = LogisticRegression(X.shape[1], dtype=F64)
+    given = {"optimizer": "sgd", "max_epochs": 30, "tol": 0.0} | settings
+    fit(model, X, y, hooks=[hook], **given)  # type: ignore[arg-type]
+
+
+# When
+
+
+@pytest.mark.parametrize("max_epochs", [1, 2, 5, 10, 37, 200, 1000, 10**6])
+def test_at_most_ten_log_spaced_moments(max_epochs: int) -> None:
+    epochs = log_spaced(max_epochs, MOST - 1)
+    assert epochs[0] == 1 and epochs[-1] == max_epochs and len(epochs) <= MOST - 1
+    assert all(a < b for a, b in itertools.pairwise(epochs))
+
+
+def test_dense_then_log_spaced_points_grow_with_the_logarithm() -> None:
+    epoch, points = 0, []
+    while epoch <= 10**6:
+        points.append(epoch)
+        epoch = next_dense(epoch)
+    assert points[:17] == list(range(17)) and len(points) < 100
+
+
+def test_no_limit_shows_ten_pictures_and_both_ends(tmp_path: Path) -> None:
+    train(TensorBoardBoundary(EventFile(tmp_path, share=None)), *clouds(), max_epochs=200)
+    assert len(pictures(tmp_path, "boundary")) == MOST - 1 and MOST == 10
+    assert list(pictures(tmp_path, "boundary/first")) == [0]
+    assert list(pictures(tmp_path, "boundary/last")) == [200]
+
+
+def test_a_fit_that_ends_early_shows_its_end_in_the_slider_too(tmp_path: Path) -> None:
+    X, y = clouds()
+    model = LogisticRegression(2, dtype=F64)
+    hook = TensorBoardBoundary(EventFile(tmp_path, share=None))
+    result = fit(model, X, y, optimizer="newton", penalty=L2(0.1), max_epochs=1000, hooks=[hook])
+    epochs = list(pictures(tmp_path, "boundary"))
+    assert epochs[-1] == result.n_epochs < 20 and len(set(epochs)) == len(epochs)
+
+
+def test_every_is_kept_whatever_it_costs(tmp_path: Path) -> None:
+    train(TensorBoardBoundary(EventFile(tmp_path, share=1e-9), every=7), *clouds())
+    assert list(pictures(tmp_path, "boundary")) == [7, 14, 21, 28, 30]
+
+
+def test_a_small_share_still_shows_both_ends(tmp_path: Path) -> None:
+    file = EventFile(tmp_path, share=1e-9)
+    train(TensorBoardBoundary(file), *clouds(), max_epochs=100)
+    assert list(pictures(tmp_path, "boundary/first")) == [0]
+    assert list(pictures(tmp_path, "boundary/last")) == [100]
+    assert list(pictures(tmp_path, "boundary")) == [100]
+
+
+# One file
+
+
+def test_all_hooks_share_one_event_file_in_any_order(tmp_path: Path) -> None:
+    X, y = clouds()
+    for k, order in enumerate(itertools.permutations(range(4), 4)):
+        if k % 8:
+            continue
+        hooks = tensorboard_hooks(tmp_path / str(k), share=None)
+        model = LogisticRegression(2, dtype=F64)
+        fit(model, X, y, max_epochs=3, hooks=[hooks[j] for j in order])
+        (file,) = [path for path in (tmp_path / str(k)).rglob("*") if path.is_file()]
+        assert file.name.startswith("events.out.tfevents.")
+        tags = read(file.parent).Tags()
+        assert {"loss/weighted", "accuracy"} <= set(tags["scalars"])
+        assert {"boundary", "surface", "calibration", "confusion"} <= set(tags["images"])
+        assert set(tags["histograms"]) == {
+            "distribution/weight",
+            "distribution/gradient",
+            "distribution/sample_weight",
+        }
+        tensors = {"pr", "summary/text_summary", "custom_scalars__config__"}
+        assert tensors <= set(tags["tensors"])
+
+
+def test_a_hook_that_fails_to_start_leaves_a_closed_readable_file(tmp_path: Path) -> None:
+    X, y = clouds()
+    file = EventFile(tmp_path)
+    hooks = [TensorBoardScalars(file), TensorBoardDetails(file, class_names=("only one",))]
+    with pytest.raises(ValueError, match="1 class_names for 2 classes"):
+        fit(LogisticRegression(2, dtype=F64), X, y, hooks=hooks)
+    assert file._file is None
+    assert read(tmp_path).Tags()["scalars"]
+
+
+def test_hooks_do_not_change_the_fit(tmp_path: Path) -> None:
+    X, y = clouds()
+    results = []
+    for hooks in ((), tensorboard_hooks(tmp_path, share=None)):
+        model = LogisticRegression(2, dtype=F64)
+        fit(
+            model,
+            X,
+            y,
+            optimizer="sgd",
+            batch_size=7,
+            max_epochs=9,
+            tol=0.0,
+            hooks=hooks,
+            weighting=BoostMisclassified(1.5, cap=3),
+            generator=torch.Generator().manual_seed(1),
+        )
+        results.append(flat_params(model))
+    assert torch.equal(*results)
+
+
+def test_summary_tells_model_data_and_how_to_read(tmp_path: Path) -> None:
+    X, y = clouds()
+    hook = TensorBoardDetails(tmp_path, class_names=("no", "yes"), notes="# mine")
+    train(hook, X, y)
+    (event,) = read(tmp_path).Tensors("summary/text_summary")
+    text = event.tensor_proto.string_val[0].decode()
+    for words in ("# mine", "LogisticRegression", "no: 30, yes: 30", "0.6", "cost may rise"):
+        assert words in text
+
+
+# The landscape
+
+
+@pytest.mark.parametrize("penalty", [None, L2(0.3), L1(0.2), ElasticNet(0.4, 0.5)], ids=repr)
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("axes", [True, False])
+def test_landscape_equals_the_objective_at_each_place(
+    name: str, penalty: Penalty | None, axes: bool, generator: torch.Generator
+) -> None:
+    case = problem(name, n=20)
+    model = FACTORIES[name](n_features=3, dtype=F64)
+    n_params = len(flat_params(model))
+    origin = torch.randn(n_params, generator=generator, dtype=F64)
+    if axes:
+        directions = torch.eye(n_params, dtype=F64)[[1, n_params - 1]]
+    else:
+        directions = torch.randn(2, n_params, generator=generator, dtype=F64)
+    places = torch.randn(5, 2, generator=generator, dtype=F64)
+
+    class Look(Hook):
+        """Compares at the start of a fit, when there is a state."""
+
+        def on_fit_start(self, state: FitState) -> None:
+            self.objective, self.data = state.objective, state.data
+
+    look = Look()
+    fit(model, case.X, case.y, penalty=penalty, max_epochs=1, tol=0.0, hooks=[look])
+    found = objective_on(look.objective, look.data, origin, directions, places)
+    for place, value in zip(places, found, strict=True):
+        torch.nn.utils.vector_to_parameters(origin + place @ directions, model.parameters())
+        expected = Objective(model, penalty=penalty).closure(look.data, look.data).value()
+        torch.testing.assert_close(value, expected, rtol=1e-10, atol=1e-10)
