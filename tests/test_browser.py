@@ -56,7 +56,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 def test_curves_of_both_runs_are_drawn(page: Any) -> None:
     page.goto(f"{page.address}/#timeseries")
     page.reload()
-    page.get_by_placeholder("Filter tags (regex)").fill("^loss/unweighted$")
+    page.get_by_role("combobox", name="Filter tags (regex)").fill("^loss/unweighted$")
     card = page.locator("scalar-card").first
     card.locator("line-chart").first.wait_for()
     page.wait_for_function(

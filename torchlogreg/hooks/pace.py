@@ -51,7 +51,7 @@ def log_spaced(max_epochs: int, most: int) -> list[int]:
     return [int(epoch) for epoch in spaced]
 
 
-def next_dense(epoch: int, dense: int = 16, ratio: float = 1.2) -> int:
+def next_dense(epoch: int, dense: int = 12, ratio: float = 1.3) -> int:
     """The epoch after this one on a scale that has every epoch to ``dense``, then thins out."""
     return max(epoch + 1, int(epoch * ratio)) if epoch >= dense else epoch + 1
 

@@ -50,7 +50,7 @@ class TensorBoardScalars(Hook):
     every : int, optional
         Epochs from one point of a curve to the next, ``>= 1``. Default: every epoch as long as
         that costs at most the file's ``share`` of the time (1 %); where epochs are faster, the
-        first sixteen, then log-spaced ones at most 20 % apart.
+        first twelve, then log-spaced ones at most 30 % apart.
     hparams : mapping of str to str, int, float or bool, optional
         Settings of your own, added to (and overriding) what the fit knows: model, optimizer, lr,
         penalty, weighting, dtype, device, rows, epochs, steps per epoch, why it stopped.
