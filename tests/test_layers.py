@@ -21,10 +21,10 @@ FILES = sorted(ROOT.rglob("*.py"))
 LAYERS: list[str] = [
     "columns cumulative data datasets distributed formulas history losses penalties readers"
     " sample_weights targets",
-    "analytic audit base combinators configuration models weighting",
+    "analytic audit base combinators configuration models units weighting",
     "curvature inputs kernels objective scaling",
     "optim",
-    "diagnostics fit inference state viz",
+    "convergence diagnostics fit inference settings state viz",
     "hooks",
     "estimators",
     "compat",

@@ -98,11 +98,11 @@ def test_every_looks_rarely_and_patience_still_counts_epochs() -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_held_out_loss_is_the_unweighted_mean_loss_of_the_model(name: str) -> None:
+def test_held_out_loss_is_the_mean_loss_without_the_schedule(name: str) -> None:
     case = problem(name)
-    early = EarlyStopping(case.X, case.y, patience=99)
-    recorder = Recorder()
     weights = torch.linspace(0.5, 2.0, case.n, dtype=torch.float64)
+    early = EarlyStopping(case.X, case.y, patience=99, sample_weight=weights)
+    recorder = Recorder()
     run(recorder, early, name=name, optimizer="adam", sample_weight=weights)
     expected = torch.from_numpy(recorder.history["loss_unweighted"])
     torch.testing.assert_close(

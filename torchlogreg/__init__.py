@@ -2,7 +2,7 @@
 
 from torchlogreg import losses
 from torchlogreg.base import Model
-from torchlogreg.combinators import Product, Smoothed
+from torchlogreg.combinators import ClassMean, Product, Smoothed
 from torchlogreg.data import Batch, minibatches
 from torchlogreg.fit import FitResult, fit
 from torchlogreg.history import History
@@ -19,7 +19,6 @@ from torchlogreg.state import FitState, Hook
 from torchlogreg.weighting import (
     BoostMisclassified,
     ClassBalanced,
-    ClassMean,
     ClassWeights,
     Focal,
     Snapshot,

@@ -8,6 +8,7 @@ facts are all that the Hessian, the standardisation and the offsets need to know
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from numbers import Integral
 from typing import ClassVar
 
 import torch
@@ -44,8 +45,8 @@ class Model(nn.Module, ABC):
         dtype: torch.dtype | None,
     ) -> None:
         super().__init__()
-        if n_features < 1:
-            raise ValueError(f"n_features is {n_features}, but a model needs at least one column")
+        if not isinstance(n_features, Integral) or n_features < 1:
+            raise ValueError(f"n_features is {n_features!r}, but it is a whole number from 1 on")
         if dtype == torch.float64 and device is not None and torch.device(device).type == "mps":
             raise ValueError("device mps has no float64; use dtype=torch.float32")
         self.weight = nn.Parameter(torch.zeros(n_rows, n_features, device=device, dtype=dtype))

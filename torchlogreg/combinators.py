@@ -1,4 +1,4 @@
-"""Weightings made of weightings: smoothed, multiplied, or given as a plain function."""
+"""Weightings made of weightings: reduced to classes, smoothed, multiplied, or a plain function."""
 
 from __future__ import annotations
 
@@ -9,10 +9,38 @@ import torch
 from torch import Tensor
 
 from torchlogreg.sample_weights import checked_weights
-from torchlogreg.weighting import Snapshot, Weighting
+from torchlogreg.weighting import BoostMisclassified, Snapshot, Weighting, class_shares
 
 Rule = Callable[[Snapshot], Tensor]
 """A user's own weighting: factors (n,) from a snapshot."""
+
+
+class ClassMean(Weighting):
+    """Row factors reduced to class factors, as in the original cost logger.
+
+    Class 0 counts one, class ``j`` the mean of *all* rows' factors under ``rows`` for every
+    ``j >= 1``: the original passed ``class_weight={0: 1, 1: mean(weights)}``. It therefore shifts
+    weight to class 1 whatever class the mistakes are of; ``BoostMisclassified`` does what its text
+    promised.
+
+    Parameters
+    ----------
+    rows : Weighting or callable, optional
+        Default ``BoostMisclassified()``.
+    """
+
+    def __init__(self, rows: Weighting | Rule | None = None) -> None:
+        self.rows = BoostMisclassified() if rows is None else as_weighting(rows)
+
+    def update(self, snapshot: Snapshot) -> Any:
+        """The state of the row weighting."""
+        return self.rows.update(snapshot)
+
+    def factor(self, state: Any, snapshot: Snapshot) -> Tensor:
+        """One for class 0, the mean factor for the others."""
+        mean = snapshot.mean(self.rows.factor(state, snapshot))
+        zero_share = class_shares(snapshot.y, mean.dtype)[:, 0]
+        return zero_share + (1 - zero_share) * mean
 
 
 class Smoothed(Weighting):
@@ -106,7 +134,10 @@ class Callback(Weighting):
     def update(self, snapshot: Snapshot) -> Tensor:
         """Call and check."""
         name = getattr(self.function, "__name__", type(self.function).__name__)
-        factor = torch.as_tensor(self.function(snapshot)).to(snapshot.losses)
+        answer = self.function(snapshot)
+        if answer is None:
+            raise TypeError(f"weighting {name} returned None, but it returns a factor per row")
+        factor = torch.as_tensor(answer).to(snapshot.losses)
         return checked_weights(factor, len(snapshot.losses), f"weighting {name}")
 
 

@@ -88,6 +88,26 @@ def cumulative_cloglog_nll(eta: Tensor, y: Tensor) -> Tensor:
     return loss.to(eta.dtype)
 
 
+def cumulative_log_odds(eta: Tensor, link: str) -> Tensor:
+    """``log F(eta) - log(1 - F(eta))`` of a link, without forming probabilities.
+
+    Parameters
+    ----------
+    eta : Tensor, any shape
+    link : {"logit", "probit", "cloglog"}
+
+    Returns
+    -------
+    Tensor, same shape.
+    """
+    if link == "logit":
+        return eta
+    wide = _special_dtype(eta)
+    if link == "probit":
+        return (log_ndtr(wide) - log_ndtr(-wide)).to(eta.dtype)
+    return (_log_cdf_cloglog(wide) + _exp_with_tangent(wide)).to(eta.dtype)
+
+
 def log_ndtr(x: Tensor) -> Tensor:
     """``log Phi(x)`` with finite first and second derivatives at any ``x``.
 

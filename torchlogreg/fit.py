@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass
-from numbers import Integral
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -15,15 +14,16 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from torchlogreg.base import Model
-from torchlogreg.combinators import Rule, as_weighting
+from torchlogreg.combinators import Rule
+from torchlogreg.convergence import explain, test_convergence
 from torchlogreg.data import minibatches
-from torchlogreg.inputs import make_data
+from torchlogreg.inputs import make_data, refuse_one_class
 from torchlogreg.losses import Loss
 from torchlogreg.objective import Objective
 from torchlogreg.optim import OPTIMIZERS, choose, resolve
-from torchlogreg.optim.requirements import superlinear
 from torchlogreg.penalties import Penalty
 from torchlogreg.sample_weights import checked_weights, mean_one
+from torchlogreg.settings import check_numbers, check_parts, checked_hooks, weighting_for
 from torchlogreg.state import FitState, Hook
 from torchlogreg.weighting import Snapshot, Uniform, Weighting
 
@@ -39,7 +39,8 @@ class FitResult:
     objective : float
         Final weighted objective, penalty included.
     optimality : float
-        Largest absolute entry of the final (prox-)gradient.
+        Largest entry of the final (prox-)gradient, per unit of standardised columns and response;
+        see :meth:`torchlogreg.objective.Closure.optimality`.
     n_epochs, n_steps : int
     converged : bool
     message : str
@@ -47,7 +48,8 @@ class FitResult:
     sample_weight : Tensor, shape (n,)
         Final weights, mean one.
     stop_reason : str
-        One of "converged", "max_epochs", "interrupted", or what a hook said.
+        "converged"; "separated" or "diverging" where no finite optimum exists; "max_epochs";
+        "interrupted"; or what a hook said.
     optimizer : str
         Class of the optimizer used.
     seconds : float
@@ -60,7 +62,7 @@ class FitResult:
     n_steps: int
     converged: bool
     message: str
-    sample_weight: Tensor
+    sample_weight: Tensor = field(repr=False)
     stop_reason: str
     optimizer: str
     seconds: float
@@ -118,7 +120,8 @@ def fit(
     tol : float
         Converged when ``optimality <= tol`` (and, for adaptive weights, no sample weight changed
         by more). Newton goes on past it until rounding, since its last step is the cheapest way to
-        many digits. 0: run all epochs and skip the test.
+        many digits. Separated classes without a penalty end as "separated", never as converged: the
+        gradient vanishes there while the parameters grow. 0: run all epochs and skip the test.
     scheduler : callable, optional
         From the optimizer to a learning-rate scheduler of torch; stepped after each epoch.
     hooks : iterable of Hook
@@ -134,25 +137,29 @@ def fit(
     ValueError, TypeError
         For input that cannot be fitted, in one line, before anything is changed.
     """
+    model = getattr(model, "_orig_mod", model)  # torch.compile wraps; its parameters are the same
     if not isinstance(model, Model):
         raise TypeError(f"model is a {type(model).__name__}, but fit trains a torchlogreg Model")
-    hooks = tuple(hooks)
-    _check_settings(batch_size, max_epochs, tol, penalty, hooks)
-    weighting = _as_weighting(weighting, model)
+    hooks = checked_hooks(hooks)
+    check_numbers(batch_size, max_epochs, tol)
+    check_parts(penalty, loss, scheduler, generator)
+    weighting = weighting_for(model, weighting)
     objective = Objective(model, loss, penalty)
     data = make_data(
-        model, X, y, sample_weight=sample_weight, offset=offset, own_target=loss is None
+        model, X, y, sample_weight=sample_weight, offset=offset, own_target=objective.own_loss
     )
     reason = ""
     if optimizer is None:
-        optimizer, why = choose(objective, batch_size)
+        optimizer, why = choose(objective, batch_size, adaptive=weighting.adaptive)
         reason = f"; optimizer {optimizer!r} was chosen: {why}"
     instance = resolve(optimizer, objective, batch_size, OPTIMIZERS)
     schedule = None if scheduler is None else scheduler(instance)
     state = FitState(objective, instance, data, weighting, max_epochs)
+    started: list[Hook] = []
     try:
-        for look in _overriding(hooks, "on_fit_start"):
-            look(state)
+        for hook in hooks:
+            started.append(hook)
+            hook.on_fit_start(state)
         _train(state, batch_size, tol, schedule, hooks, generator)
     except KeyboardInterrupt:
         state.stop_reason = "interrupted"
@@ -161,7 +168,7 @@ def fit(
         raise
     finally:
         with ExitStack() as last_looks:  # every hook gets its last look, even if another one fails
-            for look in reversed(_overriding(hooks, "on_fit_end")):
+            for look in reversed(_overriding(tuple(started), "on_fit_end")):
                 last_looks.callback(look, state)
     return _result(state, tol, reason)
 
@@ -178,10 +185,10 @@ def _train(
     objective, optimizer, weighting = state.objective, state.optimizer, state.weighting
     after_step = _overriding(hooks, "on_step_end")
     after_epoch = _overriding(hooks, "on_epoch_end")
-    own_weight, memory = state.data.sample_weight, None
+    memory = None
     for epoch in range(1, state.max_epochs + 1):
         if not isinstance(weighting, Uniform) and (epoch == 1 or weighting.adaptive):
-            memory = _reweight(state, own_weight, memory)
+            memory = _reweight(state, memory)
         for batch in minibatches(state.data, batch_size, generator):
             state.loss = optimizer.step(objective.closure(batch, state.data))  # type: ignore[assignment, arg-type]
             state.step += 1
@@ -189,7 +196,7 @@ def _train(
                 look(state)
         state.epoch = epoch
         if tol > 0:
-            _test_convergence(state, tol)
+            test_convergence(state, tol)
         for look in after_epoch:
             look(state)
         if state.stop_reason:
@@ -200,47 +207,28 @@ def _train(
             schedule.step()
 
 
-def _reweight(state: FitState, own_weight: Tensor, memory: Any) -> Any:
+def _reweight(state: FitState, memory: Any) -> Any:
     """New sample weights for this epoch; returns what the weighting wants to remember."""
+    memory_is_first = memory is None
     eta, losses = state.rows
     predicted = state.model.predict(eta)
-    snapshot = Snapshot(state.data.y, eta, losses, predicted, memory, own_weight)
+    snapshot = Snapshot(state.data.y, eta, losses, predicted, memory, state.own_weight)
     memory = state.weighting.update(snapshot)
-    new = own_weight * state.weighting.factor(memory, snapshot)
+    new = state.own_weight * state.weighting.factor(memory, snapshot)
     total = new.sum()
     if not bool((new >= 0).all() & (total > 0) & torch.isfinite(total)):  # waits for the device
         checked_weights(new, len(new), f"weighting {type(state.weighting).__name__}")
+    if memory_is_first and state.objective.own_loss:
+        refuse_one_class(state.model, state.data.y, new)
     new = mean_one(new)
     state.weight_change = (new - state.data.sample_weight).abs().max()
     state.data = state.data.reweighted(new)
     return memory
 
 
-def _test_convergence(state: FitState, tol: float) -> None:
-    """Stop when the optimality conditions hold and adaptive weights have settled."""
-    optimality = float(state.optimality)  # waits for the device: this is the stop test
-    # Past tol Newton still gains digits as long as each step shrinks the gradient tenfold.
-    gaining = superlinear(state.optimizer) and 0 < optimality < 0.1 * state.previous_optimality
-    gaining = gaining and state.epoch < state.max_epochs
-    state.previous_optimality = optimality
-    if not optimality <= tol or gaining:  # NaN is no convergence
-        return
-    if state.weighting.adaptive and (state.epoch == 1 or float(state.weight_change) > tol):
-        return
-    state.converged = True
-    state.request_stop("converged")
-
-
 def _result(state: FitState, tol: float, reason: str) -> FitResult:
     """The final figures and the sentence that explains them."""
     optimality = float(state.optimality)
-    stop = state.stop_reason or "max_epochs"
-    after = f"after {state.epoch} epochs of {type(state.optimizer).__name__}"
-    message = f"{stop} {after}: optimality {optimality:.2g} (tol {tol:g})"
-    if stop == "max_epochs" and tol > 0:
-        message += f"; raise max_epochs above {state.max_epochs}, or change lr or optimizer"
-    if state.weighting.adaptive and not state.converged and float(state.weight_change) > tol:
-        message += f"; sample weights still change by {float(state.weight_change):.2g} an epoch"
     return FitResult(
         model=state.model,
         objective=float(state.value),
@@ -248,9 +236,9 @@ def _result(state: FitState, tol: float, reason: str) -> FitResult:
         n_epochs=state.epoch,
         n_steps=state.step,
         converged=state.converged,
-        message=message + reason,
+        message=explain(state, optimality, tol) + reason,
         sample_weight=state.data.sample_weight,
-        stop_reason=stop,
+        stop_reason=state.stop_reason or "max_epochs",
         optimizer=type(state.optimizer).__name__,
         seconds=time.perf_counter() - state.started,
     )
@@ -263,30 +251,3 @@ def _overriding(hooks: tuple[Hook, ...], method: str) -> list[Callable[[FitState
         for hook in hooks
         if getattr(type(hook), method, None) is not getattr(Hook, method)
     ]
-
-
-def _as_weighting(weighting: Weighting | Rule | None, model: Model) -> Weighting:
-    if weighting is None:
-        return Uniform()
-    weighting = as_weighting(weighting)
-    if weighting.needs_classes and model.n_classes is None:
-        raise ValueError(
-            f"{type(weighting).__name__} weighs by class, but {type(model).__name__} predicts a "
-            "number; use Uniform or a function of the Snapshot"
-        )
-    return weighting
-
-
-def _check_settings(
-    batch_size: int | None, max_epochs: int, tol: float, penalty: Any, hooks: tuple[Any, ...]
-) -> None:
-    for name, count in (("batch_size", batch_size), ("max_epochs", max_epochs)):
-        if count is not None and (not isinstance(count, Integral) or count < 1):
-            raise ValueError(f"{name} is {count!r}, but it is a whole number from 1 on")
-    if penalty is not None and not isinstance(penalty, Penalty):
-        raise TypeError(f"penalty= got {penalty!r}, but it takes a Penalty, such as L2(0.1)")
-    for hook in hooks:
-        if not isinstance(hook, Hook):
-            raise TypeError(f"hooks= got {hook!r}, but it takes instances of Hook")
-    if not tol >= 0:
-        raise ValueError(f"tol is {tol}, but it is not negative; 0 runs all epochs")

@@ -23,7 +23,8 @@ class History:
         ``evaluations`` (values that the optimizer asked for), ``seconds``, ``objective`` (weighted,
         with penalty), ``loss_weighted``, ``loss_unweighted``, ``optimality``, ``learning_rate``,
         ``weight_norm``, ``params (m, P)``; for classifiers ``accuracy``; if asked for,
-        ``sample_weight (m, n)``.
+        ``sample_weight (m, n)``. "Unweighted" is without the weighting's factors: the user's own
+        sample weights count, as repeated rows would.
     data : dict of str to ndarray
         What does not change: ``X (n, p)`` and ``y``, if kept.
     meta : dict
@@ -37,6 +38,9 @@ class History:
         data: Mapping[str, np.ndarray] | None = None,
         meta: Mapping[str, Any] | None = None,
     ) -> None:
+        scalars = [name for name, array in records.items() if np.ndim(array) == 0]
+        if scalars:
+            raise ValueError(f"record {scalars[0]!r} is a single number, but it has one per epoch")
         lengths = {name: len(array) for name, array in records.items()}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"records differ in length: {lengths}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -61,10 +62,12 @@ def make_data(
     if sample_weight is None:
         weights = like.new_ones(n)
     else:
-        weights = as_tensor(sample_weight, "sample_weight", like.device).to(like.dtype)
-        weights = mean_one(checked_weights(weights.detach(), n, "sample_weight"))
+        weights = as_tensor(sample_weight, "sample_weight", like.device).detach()
+        weights = checked_weights(weights, n, "sample_weight")
+        wide = weights if weights.is_floating_point() else weights.to(like.dtype)
+        weights = mean_one(wide).to(like.dtype)
     if own_target:
-        _refuse_one_class(model, y, weights)
+        refuse_one_class(model, y, weights)
     return Batch(X, y, weights, None if offset is None else _as_offset(offset, n, like))
 
 
@@ -85,14 +88,18 @@ def as_matrix(X: Any, like: Tensor) -> Tensor:
         )
     if 0 in tensor.shape:
         raise ValueError(f"X has shape {tuple(tensor.shape)}: there is nothing to fit")
-    tensor = tensor.to(like.dtype)
-    finite = torch.isfinite(tensor)
+    cast = tensor.to(like.dtype)
+    finite = torch.isfinite(cast)
     if not bool(finite.all()):  # waits for the device, once, before training
         row, column = (int(i) for i in (~finite).nonzero()[0])
         name = f"column {column}" if names is None else f"column {names[column]!r}"
         value = tensor[row, column].item()
-        raise ValueError(f"X has {value} in row {row}, {name}; remove or impute such rows")
-    return tensor
+        if math.isfinite(value):
+            what = f", which {like.dtype} cannot hold; rescale the column, or use torch.float64"
+        else:
+            what = "; remove or impute such rows"
+        raise ValueError(f"X has {value} in row {row}, {name}{what}")
+    return cast
 
 
 def as_tensor(values: Any, name: str, device: torch.device) -> Tensor:
@@ -103,6 +110,8 @@ def as_tensor(values: Any, name: str, device: torch.device) -> Tensor:
     ValueError
         If the values are not numbers, or the device cannot hold their dtype.
     """
+    if type(values).__module__.startswith("scipy.sparse"):
+        raise ValueError(f"{name} is a sparse matrix, but dense rows are needed; use .toarray()")
     if not isinstance(values, Tensor):
         try:
             array = np.asarray(values)
@@ -152,16 +161,8 @@ def _numbers(array: np.ndarray, values: Any, name: str) -> np.ndarray:
 
 def _as_offset(offset: Any, n: int, like: Tensor) -> Tensor:
     tensor = as_tensor(offset, "offset", like.device).to(like.dtype).detach()
-    if (
-        tensor.ndim not in (1, 2)
-        or len(tensor) != n
-        or tensor.shape[1:]
-        not in (
-            (),
-            (1,),
-            (like.shape[0],),
-        )
-    ):
+    fits = tensor.ndim in (1, 2) and tensor.shape[1:] in {(), (1,), (like.shape[0],)}
+    if not fits or len(tensor) != n:
         raise ValueError(f"offset has shape {tuple(tensor.shape)}, but ({n},) is needed")
     return _finite(tensor, "offset")
 
@@ -185,8 +186,14 @@ def _known_to_torch(array: np.ndarray) -> np.ndarray:
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
-def _refuse_one_class(model: Model, y: Tensor, weights: Tensor) -> None:
-    """With hard labels of a single class the likelihood has no maximum."""
+def refuse_one_class(model: Model, y: Tensor, weights: Tensor) -> None:
+    """With hard labels of a single class the likelihood has no maximum.
+
+    Raises
+    ------
+    ValueError
+        If all rows with weight have one hard label.
+    """
     if model.n_classes is None or y.ndim == 2:
         return
     counted = y[weights > 0]

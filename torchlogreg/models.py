@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from numbers import Integral
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 
 from torchlogreg import losses
 from torchlogreg.base import Model
+from torchlogreg.cumulative import cumulative_log_odds
 from torchlogreg.losses import Loss
 from torchlogreg.targets import class_target, number_target, probability_target
 
@@ -268,11 +270,7 @@ class OrdinalRegression(Model):
 
     def log_odds(self, eta: Tensor) -> Tensor:
         """Cumulative log-odds ``log(P(y <= j) / P(y > j))``, (n, K - 1)."""
-        if self.link == "logit":
-            return eta
-        below = self.mean(eta).cumsum(1)[:, :-1]
-        above = self.mean(eta).flip(1).cumsum(1).flip(1)[:, 1:]
-        return below.log() - above.log()
+        return cumulative_log_odds(eta, self.link)
 
     def odds(self, eta: Tensor) -> Tensor:
         """Cumulative odds ``P(y <= j) / P(y > j)``, (n, K - 1)."""
@@ -288,5 +286,5 @@ class OrdinalRegression(Model):
 
 
 def _check_n_classes(n_classes: int) -> None:
-    if n_classes < 2:
-        raise ValueError(f"n_classes is {n_classes}, but a classification needs at least two")
+    if not isinstance(n_classes, Integral) or n_classes < 2:
+        raise ValueError(f"n_classes is {n_classes!r}, but a classification has at least two")

@@ -24,6 +24,7 @@ from torchlogreg.base import Model
 from torchlogreg.data import Batch
 from torchlogreg.losses import Loss
 from torchlogreg.penalties import Penalty
+from torchlogreg.units import Units
 
 
 class Evaluation(NamedTuple):
@@ -62,6 +63,7 @@ class Objective:
     ) -> None:
         self.model = model
         self.loss: Loss = model.nll if loss is None else loss
+        self.own_loss = self.loss is model.nll
         self.penalty = penalty
         self.params: list[nn.Parameter] = [p for p in model.parameters() if p.requires_grad]
         if not self.params:
@@ -71,6 +73,7 @@ class Objective:
             )
         self.evaluations = 0
         self._last: Evaluation | None = None
+        self._units: tuple[Batch, Units] | None = None
 
     def closure(self, batch: Batch, data: Batch) -> Closure:
         """The objective on the rows of ``batch``, which come from ``data``."""
@@ -125,6 +128,13 @@ class Objective:
         if keep:
             self._last = evaluation
         return evaluation
+
+    def units(self, data: Batch) -> Units:
+        """Units of columns and response; computed once for the same rows."""
+        if self._units is None or not _same_rows(self._units[0], data):
+            numeric = self.own_loss and self.model.n_classes is None
+            self._units = data, Units.of(data, numeric=numeric)
+        return self._units[1]
 
     def _unmoved(self, last: Evaluation) -> bool:
         """Version counters first (free); values too, because ``p.data`` changes bypass them."""
@@ -215,16 +225,23 @@ class Closure:
     def optimality(self) -> Tensor:
         """Distance from the optimality conditions, a scalar tensor: zero exactly at an optimum.
 
-        The largest absolute entry of the gradient; for a non-smooth penalty, of
-        ``weight - prox(weight - gradient)`` with step one.
+        The largest absolute partial derivative with every column in units of its root mean square
+        and a numeric response in units of its standard deviation: for standardised columns, the
+        largest entry of the gradient. For a non-smooth penalty the gradient by ``weight`` is
+        replaced by ``weight - prox(weight - gradient)`` in those units.
         """
         penalty, weight = self.objective.penalty, self.objective.model.weight
+        units = self.objective.units(self.data)
         parts = []
         for p, g in zip(self.params, self._evaluate().gradients, strict=True):
+            g = g.to(units.columns.dtype)
             if p is weight and penalty is not None and not penalty.smooth:
-                g = p.detach() - penalty.prox(p.detach() - g, 1.0)
+                step, at = units.columns.square().reciprocal(), p.detach().to(g.dtype)
+                g = (at - penalty.prox(at - step * g, step)) / step
+            if p is weight:
+                g = g / units.columns
             parts.append(g.abs().max() if g.numel() else g.new_zeros(()))
-        return torch.stack(parts).max()
+        return torch.stack(parts).max() / units.response
 
     def _penalty_curvature(self) -> Tensor:
         """Diagonal (P,) that a smooth penalty adds to the Hessian."""

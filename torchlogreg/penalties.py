@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from numbers import Real
 from typing import ClassVar
 
 import torch
@@ -154,6 +155,8 @@ class ElasticNet(Penalty):
 
 
 def _checked_alpha(alpha: float) -> float:
+    if not isinstance(alpha, Real):
+        raise TypeError(f"alpha is {alpha!r}, but a penalty's strength is a number")
     if not (math.isfinite(alpha) and alpha >= 0):
         raise ValueError(
             f"alpha is {alpha!r}, but a penalty's strength is finite and not negative: "

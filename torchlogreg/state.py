@@ -42,6 +42,8 @@ class FitState:
     optimizer : torch.optim.Optimizer
     data : Batch
         All rows, with the weights of this epoch.
+    own_weight : Tensor, shape (n,)
+        The user's own sample weights, of mean one, without the weighting's factors.
     weighting : Weighting
     epoch, step : int
         Epochs and optimizer steps done.
@@ -68,6 +70,7 @@ class FitState:
         self.objective = objective
         self.optimizer = optimizer
         self.data = data
+        self.own_weight = data.sample_weight
         self.weighting = weighting
         self.max_epochs = max_epochs
         self.epoch = 0
@@ -75,6 +78,7 @@ class FitState:
         self.loss: Tensor = torch.full((), torch.nan)
         self.weight_change: Tensor = torch.zeros(())
         self.previous_optimality = float("inf")
+        self.slow_steps = 0
         self.started = time.perf_counter()
         self.stop_reason = ""
         self.converged = False

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from numbers import Integral
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -120,13 +121,13 @@ class ClassWeights(Weighting):
 
     def __init__(self, factors: Mapping[int, float]) -> None:
         for label, value in factors.items():
-            if not isinstance(label, int) or label < 0:
+            if not isinstance(label, Integral) or label < 0:
                 raise ValueError(f"class {label!r} is no index 0, 1, ...; use the encoded labels")
             if not (math.isfinite(value) and value >= 0):
                 raise ValueError(
                     f"class {label} has weight {value}, but weights are finite and not negative"
                 )
-        self.factors = dict(factors)
+        self.factors = {int(label): float(value) for label, value in factors.items()}
 
     def update(self, snapshot: Snapshot) -> Tensor:
         """The factor of each row's class, averaged over soft targets."""
@@ -182,34 +183,6 @@ class BoostMisclassified(Weighting):
         boosted = (snapshot.previous * self.boost).clamp(max=self.cap)
         kept = snapshot.previous if self.sticky else ones
         return torch.where(misclassified(snapshot), boosted, kept)
-
-
-class ClassMean(Weighting):
-    """Row factors reduced to class factors, as in the original cost logger.
-
-    Class 0 counts one, class ``j`` the mean of *all* rows' factors under ``rows`` for every
-    ``j >= 1``: the original passed ``class_weight={0: 1, 1: mean(weights)}``. It therefore shifts
-    weight to class 1 whatever class the mistakes are of; ``BoostMisclassified`` does what its text
-    promised.
-
-    Parameters
-    ----------
-    rows : Weighting, optional
-        Default ``BoostMisclassified()``.
-    """
-
-    def __init__(self, rows: Weighting | None = None) -> None:
-        self.rows = BoostMisclassified() if rows is None else rows
-
-    def update(self, snapshot: Snapshot) -> Any:
-        """The state of the row weighting."""
-        return self.rows.update(snapshot)
-
-    def factor(self, state: Any, snapshot: Snapshot) -> Tensor:
-        """One for class 0, the mean factor for the others."""
-        mean = snapshot.mean(self.rows.factor(state, snapshot))
-        zero_share = class_shares(snapshot.y, mean.dtype)[:, 0]
-        return zero_share + (1 - zero_share) * mean
 
 
 class Focal(Weighting):

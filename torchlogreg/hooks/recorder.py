@@ -69,6 +69,7 @@ class Recorder(Hook):
             raise TypeError(f"meta is stored as JSON, and {error}; pass str(...) of it") from None
         self._columns: dict[str, list[Any]] = {}
         self._data: dict[str, np.ndarray] = {}
+        self._facts: dict[str, Any] = {}
 
     def on_fit_start(self, state: FitState) -> None:
         """Forget earlier fits; record the starting point."""
@@ -80,7 +81,7 @@ class Recorder(Hook):
         )
         if self.keep_data:
             self._data = {"X": _array(state.data.X), "y": _array(state.data.y)}
-        self.meta |= describe(state)
+        self._facts = describe(state)
         self._record(state)
 
     def on_epoch_end(self, state: FitState) -> None:
@@ -90,11 +91,11 @@ class Recorder(Hook):
 
     def on_fit_end(self, state: FitState) -> None:
         """Record the last epoch if it was not yet, and why the fit ended."""
-        recorded = self._columns.get("epoch", [])
-        if recorded and recorded[-1] < state.epoch:
+        recorded = self._columns.get("step", [])
+        if recorded and recorded[-1] < state.step:  # Ctrl-C may come within an epoch
             self._record(state)
-        self.meta["stop_reason"] = state.stop_reason or "max_epochs"
-        self.meta["converged"] = state.converged
+        self._facts["stop_reason"] = state.stop_reason or "max_epochs"
+        self._facts["converged"] = state.converged
 
     @property
     def history(self) -> History:
@@ -103,7 +104,7 @@ class Recorder(Hook):
         for name, values in self._columns.items():
             tensors = values and isinstance(values[0], Tensor)
             columns[name] = _array(torch.stack(values)) if tensors else np.array(values)
-        return History(columns, self._data, self.meta)
+        return History(columns, self._data, self._facts | self.meta)
 
     def _record(self, state: FitState) -> None:
         evaluations = state.objective.evaluations
@@ -127,7 +128,7 @@ def figures(state: FitState) -> dict[str, Any]:
         "seconds": time.perf_counter() - state.started,
         "objective": state.value,
         "loss_weighted": torch.dot(state.data.sample_weight, losses) / len(losses),
-        "loss_unweighted": losses.mean(),
+        "loss_unweighted": torch.dot(state.own_weight, losses) / len(losses),
         "optimality": optimality,
         "learning_rate": learning_rate(state),
         "weight_norm": state.model.weight.detach().norm(),
@@ -143,10 +144,14 @@ def learning_rate(state: FitState) -> float:
 
 
 def accuracy(state: FitState) -> Tensor:
-    """Share of rows whose most probable class is the label, unweighted, a scalar tensor."""
+    """Share of rows whose most probable class is the label, a scalar tensor.
+
+    Rows count as often as the user's own sample weights say, whatever the weighting adds.
+    """
     eta, losses = state.rows
     snapshot = Snapshot(state.data.y, eta, losses, state.model.predict(eta))
-    return (~misclassified(snapshot)).to(losses.dtype).mean()
+    right = (~misclassified(snapshot)).to(losses.dtype)
+    return torch.dot(state.own_weight, right) / len(right)
 
 
 def describe(state: FitState) -> dict[str, Any]:

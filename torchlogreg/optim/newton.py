@@ -81,6 +81,8 @@ def minimum_norm_solve(matrix: Tensor, vector: Tensor, damping: float = 0.0) -> 
     units of the columns. A singular system is solved on the range of the matrix, and the component
     of ``x`` in its null space is removed, so that ``x`` has minimum norm in the original units.
     """
+    if matrix.dtype in (torch.float16, torch.bfloat16):  # torch factorises no half precision
+        return minimum_norm_solve(matrix.float(), vector.float(), damping).to(matrix.dtype)
     diagonal = matrix.diagonal()
     scale = torch.where(diagonal > 0, diagonal, 1.0).rsqrt()
     scaled = matrix * scale[:, None] * scale[None, :]

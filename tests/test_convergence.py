@@ -1,0 +1,136 @@
+"""converged=True is never a lie: separated classes, classes without rows, units of the columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from problems import MODELS, problem
+from torchlogreg import (
+    L2,
+    LinearRegression,
+    LogisticRegression,
+    OrdinalRegression,
+    SoftmaxRegression,
+    fit,
+)
+from torchlogreg.convergence import class_margins
+from torchlogreg.weighting import ClassWeights, Focal
+
+F64 = torch.float64
+X = torch.arange(1.0, 7.0, dtype=F64)[:, None]
+
+SEPARATED: dict[str, tuple[Any, list[int]]] = {
+    "logistic": (LogisticRegression(1, dtype=F64), [0, 0, 0, 1, 1, 1]),
+    "softmax": (SoftmaxRegression(1, 3, dtype=F64), [0, 0, 1, 1, 2, 2]),
+    "reference": (SoftmaxRegression(1, 3, reference=True, dtype=F64), [0, 0, 1, 1, 2, 2]),
+    "ordinal": (OrdinalRegression(1, 3, dtype=F64), [0, 0, 1, 1, 2, 2]),
+    "probit": (OrdinalRegression(1, 3, link="probit", dtype=F64), [0, 0, 1, 1, 2, 2]),
+}
+
+
+@pytest.mark.parametrize("optimizer", ["newton", "lbfgs", "rprop", "adam"])
+@pytest.mark.parametrize("name", SEPARATED)
+def test_separated_classes_never_converge(name: str, optimizer: str) -> None:
+    model, y = SEPARATED[name]
+    torch.nn.utils.vector_to_parameters(
+        0 * torch.nn.utils.parameters_to_vector(model.parameters()), model.parameters()
+    )
+    result = fit(model, X, y, optimizer=optimizer, max_epochs=3000, tol=1e-3)
+    assert not result.converged and result.stop_reason == "separated"
+    assert "no finite maximum" in result.message and "penalty" in result.message
+
+
+def test_a_penalty_makes_separated_classes_converge() -> None:
+    result = fit(LogisticRegression(1, dtype=F64), X, [0, 0, 0, 1, 1, 1], penalty=L2(0.01))
+    assert result.converged
+
+
+@pytest.mark.parametrize("y", [[0, 0, 0, 1, 0, 1, 1, 1], [0, 0, 0, 1, 1, 1, 1, 1]])
+def test_quasi_separated_classes_do_not_converge(y: list[int]) -> None:
+    # One value of x holds both classes; all others are certain. Newton's gradient falls by 1/e.
+    column = torch.tensor([[1.0], [1], [2], [3], [3], [4], [5], [5]], dtype=F64)
+    y[3], y[4] = 0, 1
+    result = fit(LogisticRegression(1, dtype=F64), column, y)
+    assert not result.converged and "quasi-complete" in result.message
+
+
+def test_a_softmax_class_without_rows_does_not_converge() -> None:
+    case = problem("logistic")
+    model = SoftmaxRegression(3, 3, dtype=F64)
+    result = fit(model, case.X, case.y.long())
+    assert not result.converged and "class without rows" in result.message
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_overlapping_classes_converge(name: str) -> None:
+    case = problem(name)
+    assert fit(case.model(), case.X, case.y).converged
+
+
+def test_factors_that_remove_a_class_are_refused() -> None:
+    with pytest.raises(ValueError, match="of class 0"):
+        fit(LogisticRegression(1, dtype=F64), X, [0, 1, 0, 1, 0, 1], weighting=ClassWeights({1: 0}))
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1e-3, 1e6])
+@pytest.mark.parametrize("name", ["linear", "logistic"])
+def test_the_stop_does_not_depend_on_the_units_of_columns(name: str, unit: float) -> None:
+    # With an absolute tolerance, columns of size 1e-9 "converged" at the starting point.
+    case = problem(name)
+    plain, scaled = case.model(), case.model()
+    fit(plain, case.X, case.y)
+    result = fit(scaled, case.X * unit, case.y)
+    assert result.converged
+    torch.testing.assert_close(scaled.weight * unit, plain.weight, rtol=1e-9, atol=0)
+
+
+def test_the_stop_does_not_depend_on_the_unit_of_a_numeric_response() -> None:
+    case = problem("linear")
+    plain, scaled = case.model(), case.model()
+    fit(plain, case.X, case.y, optimizer="momentum", tol=1e-9, max_epochs=999)
+    result = fit(scaled, case.X, case.y * 1e-9, optimizer="momentum", tol=1e-9, max_epochs=999)
+    assert result.converged
+    torch.testing.assert_close(scaled.weight * 1e9, plain.weight, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_focal_converges_with_the_optimizer_chosen_for_it(seed: int) -> None:
+    # Newton ran away to |weight| = 121 with a penalty and 1.4e6 without.
+    g = torch.Generator().manual_seed(seed)
+    features = torch.randn(60, 3, generator=g, dtype=F64)
+    y = (torch.rand(60, generator=g) < 0.5).double()
+    model = LogisticRegression(3, dtype=F64)
+    result = fit(model, features, y, weighting=Focal(), penalty=L2(0.01), max_epochs=500)
+    assert result.converged and result.optimizer == "LBFGS"
+    assert "sample weights follow the model" in result.message
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_fits_to_its_own_precision(dtype: torch.dtype) -> None:
+    case = problem("logistic")
+    half, full = LogisticRegression(3, dtype=dtype), case.model()
+    fit(half, case.X, case.y)
+    fit(full, case.X, case.y)
+    torch.testing.assert_close(half.weight.double(), full.weight, rtol=0.05, atol=0.05)
+
+
+def test_margins_are_positive_exactly_where_the_prediction_is_right() -> None:
+    g = torch.Generator().manual_seed(0)
+    for name in ("logistic", "softmax", "softmax_reference", "ordinal_logit"):
+        case = problem(name)
+        model = case.model()
+        eta = torch.randn(60, model(case.X).shape[1], generator=g, dtype=F64)
+        if name == "ordinal_logit":
+            eta = eta.sort(dim=1).values
+            continue  # the most probable level may differ from the level whose interval holds 0
+        y = model.target(case.y)
+        margins = class_margins(eta, y, model.n_classes)
+        assert torch.equal(margins > 0, model.predict(eta) == y.long())
+
+
+def test_linear_regression_always_has_an_optimum() -> None:
+    y = X.squeeze(1) * 3 + 1
+    assert fit(LinearRegression(1, dtype=F64), X, y).converged

@@ -1,0 +1,43 @@
+"""Units of the data, so that the test for an optimum does not depend on them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from torchlogreg.data import Batch
+
+
+class Units(NamedTuple):
+    """What partial derivatives are measured in.
+
+    Attributes
+    ----------
+    columns : Tensor, shape (p,), float64 (float32 on a device without it)
+        Root mean square of every column; 1 for a column of zeros.
+    response : Tensor, scalar
+        Standard deviation of a numeric response, else 1.
+    """
+
+    columns: Tensor
+    response: Tensor
+
+    @classmethod
+    def of(cls, data: Batch, *, numeric: bool) -> Units:
+        """One pass over the rows; in double precision, since 1e30 squared overflows float32.
+
+        Parameters
+        ----------
+        data : Batch
+        numeric : bool
+            Whether the response is a number with a unit of its own.
+        """
+        wide = torch.float32 if data.X.device.type == "mps" else torch.float64
+        columns = torch.linalg.vector_norm(data.X, dim=0, dtype=wide) / len(data) ** 0.5
+        response = columns.new_ones(())
+        if numeric and len(data) > 1:
+            spread = data.y.to(wide).std()
+            response = torch.where(spread > 0, spread, response)
+        return cls(torch.where(columns > 0, columns, 1.0), response)
