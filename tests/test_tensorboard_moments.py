@@ -19,6 +19,7 @@ from torchlogreg.hooks import (
     TensorBoardBoundary,
     TensorBoardDetails,
     TensorBoardScalars,
+    pace,
     tensorboard_hooks,
 )
 from torchlogreg.hooks.landscape import flat_params, objective_on
@@ -102,12 +103,27 @@ def test_every_is_kept_whatever_it_costs(tmp_path: Path) -> None:
     assert list(pictures(tmp_path, "boundary")) == [7, 14, 21, 28, 30]
 
 
-def test_a_small_share_still_shows_both_ends(tmp_path: Path) -> None:
+def test_a_small_share_still_shows_both_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "BLINK", 0.0)
     file = EventFile(tmp_path, share=1e-9)
     train(TensorBoardBoundary(file), *clouds(), max_epochs=100)
     assert list(pictures(tmp_path, "boundary/first")) == [0]
     assert list(pictures(tmp_path, "boundary/last")) == [100]
     assert list(pictures(tmp_path, "boundary")) == [100]
+
+
+def test_a_fit_over_in_a_blink_shows_all_its_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "BLINK", 1000.0)
+    X, y = clouds()
+    hooks = tensorboard_hooks(tmp_path, share=1e-9)
+    fit(LogisticRegression(2, dtype=F64), X, y, optimizer="sgd", max_epochs=30, tol=0, hooks=hooks)
+    for tag in ("boundary", "surface", "calibration"):
+        assert list(pictures(tmp_path, tag)) == list(pictures(tmp_path, "boundary"))
+    assert len(pictures(tmp_path, "surface")) > 5
 
 
 # One file

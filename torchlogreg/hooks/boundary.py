@@ -96,9 +96,12 @@ class TensorBoardBoundary(Hook):
         scene = self._scene(state, view)
         self.events.open()
         self._open = True
-        self._moments = Moments(self.events, self.every, self._take, self._publish, guess=0.003)
-        self._stage(state, view, scene)
-        self._moments.start(state, show=True)
+        self._moments = Moments(
+            self.events, self.every, self._take, self._publish, guess=0.003, always=True
+        )
+        with self.events.budget.spend():
+            self._stage(state, view, scene)
+            self._moments.start(state, show=True)
 
     def on_epoch_end(self, state: FitState) -> None:
         """A picture, if it is time to."""

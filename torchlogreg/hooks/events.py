@@ -11,6 +11,7 @@ from itertools import count
 from pathlib import Path
 from typing import IO, Any
 
+from torchlogreg.hooks.pace import Budget
 from torchlogreg.hooks.records import record
 
 _NUMBER = count()
@@ -30,8 +31,10 @@ class EventFile:
     log_dir : path
         Folder of this run alone, created if missing. Runs side by side in one folder overlay.
     share : float or None
-        Part of the fit's time that each hook may take beyond what it always writes; what does not
-        fit is written more rarely. None: no limit, so that nothing depends on the clock.
+        Part of the fit's time that its hooks may take together; what does not fit is written more
+        rarely. Always written are log-spaced points of the curves and the first and last
+        boundary; and everything at the end of a fit that took less than a tenth of a second.
+        None: no limit, so that nothing depends on the clock.
 
     Raises
     ------
@@ -39,11 +42,12 @@ class EventFile:
         If ``share`` is not positive.
     """
 
-    def __init__(self, log_dir: str | os.PathLike[str], *, share: float | None = 0.01) -> None:
+    def __init__(self, log_dir: str | os.PathLike[str], *, share: float | None = 0.02) -> None:
         if share is not None and not share > 0:
             raise ValueError(f"share is {share}, but it is a part of the time; None is no limit")
         self.log_dir = Path(log_dir)
         self.share = share
+        self.budget = Budget(share)  # of the fit that writes; a new one when the file is opened
         self.tags: dict[str, None] = {}  # of all scalars so far; an ordered set
         self._file: IO[bytes] | None = None
         self._users = 0
@@ -62,6 +66,7 @@ class EventFile:
         if self._file is None:
             _check_folder(self.log_dir)
             self.tags, self._last_words = {}, []
+            self.budget = Budget(self.share)
             name = f"{time.time():.0f}.{socket.gethostname()}.{os.getpid()}.{next(_NUMBER)}"
             self._file = open(self.log_dir / f"events.out.tfevents.{name}", "xb")
             self._event(file_version="brain.Event:2")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from torchlogreg.hooks.events import EventFile
-from torchlogreg.hooks.pace import Budget, log_spaced
+from torchlogreg.hooks.pace import log_spaced
 from torchlogreg.state import FitState
 
 MOST = 10
@@ -18,8 +18,8 @@ class Moments:
     """Takes what is to be shown at chosen epochs, and publishes it when there is time.
 
     By default the chosen epochs are log-spaced, at most ten with the last one. If publishing one
-    would exceed the hook's share of the time it waits; what still waits at the end of a fit that
-    was too fast is left out.
+    would exceed the share of the time that hooks have, it waits; what still waits at the end of a
+    fit that was too fast is left out.
 
     Parameters
     ----------
@@ -33,6 +33,8 @@ class Moments:
         chosen epochs and the last, "/last"), the epoch, and what was taken.
     guess : float
         Seconds that publishing takes, until the first time shows it.
+    always : bool
+        Whether the last look is published even if there is no time for it.
     """
 
     def __init__(
@@ -42,14 +44,14 @@ class Moments:
         take: Callable[[FitState], Any],
         publish: Callable[[tuple[str, ...], int, Any], None],
         guess: float,
+        always: bool = False,
     ) -> None:
-        self.events, self.every, self.guess = events, every, guess
+        self.events, self.every, self.guess, self.always = events, every, guess, always
         self.take, self.publish = take, publish
 
     def start(self, state: FitState, *, show: bool = False) -> None:
         """Before the first epoch; ``show`` publishes the starting point."""
-        share = None if self.every is not None else self.events.share
-        self._budget = Budget(share, state.started)
+        self._budget = self.events.budget
         self._due = log_spaced(state.max_epochs, MOST - 1)[::-1]
         self._waiting: list[tuple[int, Any]] = []
         self._newest, self._cost, self._ask = 0, self.guess, 0
@@ -69,7 +71,7 @@ class Moments:
             with self._budget.spend():
                 self._waiting.append((epoch, self.take(state)))
         if self._waiting and epoch >= self._ask:
-            if self._budget.affords(self._cost):
+            if self.every is not None or self._budget.affords(self._cost):
                 self._oldest()
             else:
                 self._ask = epoch + 1 + epoch // 20  # asking a thousand times has its price too
@@ -77,10 +79,13 @@ class Moments:
     def last(self, state: FitState) -> None:
         """Publish what waits as far as there is time, then the end of the fit."""
         failed = state.stop_reason.startswith("error")
-        while self._waiting and (failed or self._budget.affords(self._cost)):
+        limited = self.every is None
+        while self._waiting and not (limited and not self._budget.affords_last(2 * self._cost)):
             self._oldest()
         self._waiting = []
-        if not failed:
+        if failed or (limited and not self.always and not self._budget.affords_last(self._cost)):
+            return
+        with self._budget.spend():
             suffixes = ("", "/last") if state.epoch > self._newest else ("/last",)
             self._publish(suffixes, state.epoch, self.take(state))
 

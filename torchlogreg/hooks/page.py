@@ -17,7 +17,7 @@ from torchlogreg.state import FitState, Hook
 def tensorboard_hooks(
     log_dir: str | os.PathLike[str],
     *,
-    share: float | None = 0.01,
+    share: float | None = 0.02,
     feature_names: Sequence[str] | None = None,
     class_names: Sequence[str] | None = None,
     hparams: Mapping[str, Any] | None = None,
@@ -31,8 +31,8 @@ def tensorboard_hooks(
     log_dir : path
         Folder of this run alone, created if missing. Runs side by side in one folder overlay.
     share : float or None
-        Part of the fit's time each of the four hooks may take beyond what it always writes. None:
-        every curve and every picture, also of a fit that takes milliseconds.
+        Part of the fit's time the four hooks may take together; a fit of a second or less then
+        shows fewer pictures (see :class:`EventFile`). None: every figure and every picture.
     feature_names, class_names : sequence of str, optional
     hparams, metrics
         As for :class:`TensorBoardScalars`.

@@ -152,7 +152,7 @@ class TensorBoardSurface(Hook):
 
     def _walk(self, state: FitState) -> None:
         """Keep where the parameters are; every epoch at first, then log-spaced: memory is flat."""
-        self._next = next_dense(state.epoch, ratio=1.15)
+        self._next = next_dense(state.epoch, ratio=1.2)
         self._path.append(self._seen(flat_params(state.model)))
 
     def _seen(self, params: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from torchlogreg.hooks.events import EventFile, event_file
 from torchlogreg.hooks.hparams import session, settings
-from torchlogreg.hooks.pace import Budget, check_every, next_dense
+from torchlogreg.hooks.pace import check_every, next_dense
 from torchlogreg.hooks.recorder import figures
 from torchlogreg.state import FitState, Hook
 
@@ -49,8 +49,8 @@ class TensorBoardScalars(Hook):
         Folder of this run alone, created if missing; or the file shared with other hooks.
     every : int, optional
         Epochs from one point of a curve to the next, ``>= 1``. Default: every epoch as long as
-        that costs at most the file's ``share`` of the time (1 %); where epochs are faster, the
-        first twelve, then log-spaced ones at most 30 % apart.
+        the hooks take at most the file's ``share`` of the time; where epochs are faster, the
+        first twelve, then log-spaced ones at most 40 % apart.
     hparams : mapping of str to str, int, float or bool, optional
         Settings of your own, added to (and overriding) what the fit knows: model, optimizer, lr,
         penalty, weighting, dtype, device, rows, epochs, steps per epoch, why it stopped.
@@ -99,12 +99,13 @@ class TensorBoardScalars(Hook):
         self.events.at_the_end(self._session)
         self._begun = time.time()
         self._settings = settings(state) | self.hparams  # now: a scheduler will change lr
-        self._budget = Budget(self.events.share, state.started)
+        self._budget = self.events.budget
         self._failed = True
         self._last_epoch, self._next_epoch, self._ask = -1, 0, 0
         self._due = 0.0
         self._pending: list[tuple[int, float, dict[str, Any], list[str], Tensor]] = []
-        self._note(state)
+        with self._budget.spend():
+            self._note(state)
 
     def on_epoch_end(self, state: FitState) -> None:
         """Note this epoch if it is its turn, or if there is time to."""
