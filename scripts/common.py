@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import shutil
 import sys
@@ -21,28 +22,47 @@ Parser = argparse.ArgumentParser
 
 
 def parser(description: str, epilog: str = "") -> Parser:
-    """An argument parser whose --help keeps paragraphs and shows defaults."""
+    """An argument parser whose --help keeps paragraphs and shows telling defaults."""
 
-    class Formatter(
-        argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter
-    ): ...
+    class Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+        def _get_help_string(self, action: argparse.Action) -> str | None:
+            silent = action.default in (None, "", True, False) or "default" in (action.help or "")
+            return action.help if silent else super()._get_help_string(action)
 
     return Parser(description=description, epilog=epilog, formatter_class=Formatter)
 
 
-def add_device_options(options: Parser) -> None:
-    """--device, --dtype, --seed."""
+def add_device_options(options: Parser, *, seed: str = "") -> None:
+    """--device and --dtype; --seed where something is random, with what it decides."""
     options.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: cuda if there is"
     )
-    options.add_argument("--dtype", choices=("float64", "float32"), default="float64", help="real")
-    options.add_argument("--seed", type=int, default=0, help="of whatever is random")
+    options.add_argument(
+        "--dtype", choices=("float64", "float32"), default="float64", help="precision"
+    )
+    if seed:
+        options.add_argument("--seed", type=int, default=0, help=seed)
 
 
 def add_output_options(options: Parser, name: str) -> None:
     """--out, --name."""
     options.add_argument("--out", type=Path, default=Path("runs"), help="folder of all runs")
-    options.add_argument("--name", default=name, help="folder of this experiment under --out")
+    known = f" (default: {name})" if name else " (default: the name of the data)"
+    options.add_argument(
+        "--name", default=name, help="folder of this experiment under --out" + known
+    )
+
+
+def positive(name: str, value: float | None) -> None:
+    """Refuse a number that is not finite and above zero.
+
+    Raises
+    ------
+    ValueError
+        Naming the option.
+    """
+    if value is not None and not (math.isfinite(value) and value > 0):
+        raise ValueError(f"{name} is {value:g}, but it is a finite number above 0")
 
 
 def device_of(name: str) -> torch.device:
@@ -72,29 +92,33 @@ def new_folder(out: Path, name: str) -> Iterator[Path]:
     again (a run's folder without its ``history.npz``, then the folder itself if that empties it);
     Ctrl-C is no failure, since ``fit`` ends cleanly on it.
     """
-    if not name or Path(name).name != name:
+    if not name or name in (".", "..") or Path(name).name != name:
         raise ValueError(f"--name is {name!r}, but it is a single folder name under --out")
     made = [p for p in (out, *out.parents) if not p.exists()]
     number = 1
-    while True:
-        folder = out / (name if number == 1 else f"{name}-{number}")
-        try:
-            folder.mkdir(parents=True)
-            break
-        except FileExistsError:
-            if out.exists() and not out.is_dir():
-                raise ValueError(f"--out {out} is a file, but a folder is needed") from None
-            number += 1
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out {out} is a file, but a folder is needed")
+    while (folder := out / (name if number == 1 else f"{name}-{number}")).exists():
+        number += 1
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        _remove_empty(made)
+        raise ValueError(f"{folder} cannot be made ({error.strerror}); choose --out") from None
     try:
         yield folder
     except Exception:
         for run in folder.iterdir():
             if run.is_dir() and not (run / "history.npz").exists():
                 shutil.rmtree(run, ignore_errors=True)
-        for empty in (folder, *made):
-            if empty.is_dir() and not any(empty.iterdir()):
-                empty.rmdir()
+        _remove_empty([folder, *made])
         raise
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    for folder in folders:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def save_model(model: Model, folder: Path, facts: dict[str, Any]) -> None:

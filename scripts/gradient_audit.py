@@ -80,7 +80,7 @@ def options() -> argparse.ArgumentParser:
     made.add_argument("--rows", type=int, default=200, help="rows of the random data")
     made.add_argument("--features", type=int, default=4, help="columns of the random data")
     made.add_argument("--classes", type=int, default=4, help="of the models of several classes")
-    add_device_options(made)
+    add_device_options(made, seed="of the random problems")
     return made
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.optim import lr_scheduler
 
-from common import add_device_options, add_output_options, parser
+from common import add_device_options, add_output_options, parser, positive
 from torchlogreg import (
     L1,
     L2,
@@ -89,13 +89,23 @@ def options() -> argparse.ArgumentParser:
         default="auto",
         help="auto: by the target",
     )
-    model.add_argument("--link", choices=("logit", "probit", "cloglog"), default="logit")
+    model.add_argument(
+        "--link", choices=("logit", "probit", "cloglog"), help="of --model ordinal (default: logit)"
+    )
     model.add_argument("--no-bias", dest="bias", action="store_false", help="no intercept")
-    model.add_argument("--penalty", choices=("none", "l2", "l1", "elasticnet"), default="l2")
+    model.add_argument(
+        "--penalty", choices=("none", "l2", "l1", "elasticnet"), default="l2", help="on the weights"
+    )
     model.add_argument("--alpha", type=float, default=0.001, help="strength of the penalty")
     model.add_argument("--l1-ratio", type=float, default=0.5, help="share of L1 in elasticnet")
     weighting = p.add_argument_group("weighting of the second run")
-    weighting.add_argument("--weighting", choices=("none", *WEIGHTINGS), default="boost")
+    weighting.add_argument(
+        "--weighting",
+        choices=("none", *WEIGHTINGS),
+        help="boost: misclassified rows; class_mean: their classes, as the original cost logger; "
+        "balanced: rare classes; focal: uncertain rows; none: train only the normal run "
+        "(default: boost, none for a numeric target)",
+    )
     weighting.add_argument("--factor", type=float, default=2.0, help="gain of a misclassified row")
     weighting.add_argument("--cap", type=float, help="most a row can gain (default: --factor)")
     weighting.add_argument("--forget", action="store_true", help="rows that become right fall back")
@@ -112,9 +122,29 @@ def options() -> argparse.ArgumentParser:
     training.add_argument("--epochs", type=int, default=200, help="at most")
     training.add_argument("--tol", type=float, default=1e-6, help="converged at this optimality")
     training.add_argument("--batch-size", type=int, help="rows a step (default: all)")
-    add_device_options(p)
+    add_device_options(p, seed="of the split and of the order of mini-batches")
     add_output_options(p, "")
     return p
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuse numbers out of range before any data is read.
+
+    Raises
+    ------
+    ValueError
+        Naming the option.
+    """
+    positive("--lr", args.lr)
+    if args.epochs < 1:
+        raise ValueError(f"--epochs is {args.epochs}, but at least one is needed")
+    if not 0 < args.test_size < 1:
+        raise ValueError(f"--test-size is {args.test_size}, but it is a share between 0 and 1")
+    if args.optimizer == "auto" and args.lr is not None:
+        raise ValueError("--lr needs an optimizer by name: auto may choose one without")
+    if args.target is not None and args.data in DATASETS:
+        raise ValueError(f"--target is for files; the set {args.data} has its own target")
+    make_penalty(args)
 
 
 def make_model(
@@ -132,22 +162,27 @@ def make_model(
         raise ValueError(f"--model {kind}, but {dataset.target_name!r} is a number; use linear")
     if kind == "logistic" and n_classes != 2:
         raise ValueError(f"--model logistic, but there are {n_classes} classes; use softmax")
+    if args.link is not None and kind != "ordinal":
+        raise ValueError(f"--link {args.link} is for --model ordinal; this model is {kind}")
     if kind == "linear":
         return LinearRegression(p, bias=args.bias, device=device, dtype=dtype)
     if kind == "logistic":
         return LogisticRegression(p, bias=args.bias, device=device, dtype=dtype)
     if kind == "softmax":
         return SoftmaxRegression(p, n_classes, bias=args.bias, device=device, dtype=dtype)
-    return OrdinalRegression(
-        p, n_classes, link=args.link, bias=args.bias, device=device, dtype=dtype
-    )
+    link = args.link or "logit"
+    return OrdinalRegression(p, n_classes, link=link, bias=args.bias, device=device, dtype=dtype)
 
 
 def chosen_weightings(args: argparse.Namespace, model: Model) -> dict[str, Weighting | None]:
     """Names of the runs and their weightings."""
-    if args.weighting == "none" or model.n_classes is None:
+    if model.n_classes is None and args.weighting not in (None, "none"):
+        raise ValueError(
+            f"--weighting {args.weighting} weighs by class, but the target is a number"
+        )
+    if model.n_classes is None or args.weighting == "none":
         return {"normal": None}
-    return {"normal": None, "weighted": WEIGHTINGS[args.weighting](args)}
+    return {"normal": None, "weighted": WEIGHTINGS[args.weighting or "boost"](args)}
 
 
 def make_penalty(args: argparse.Namespace) -> Penalty | None:

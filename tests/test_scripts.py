@@ -102,6 +102,7 @@ def test_second_run_does_not_touch_the_first(script):
         ("--penalty", "l1", "--alpha", "0.05", "--weighting", "class_mean"),
         ("--batch-size", "64", "--optimizer", "sgd", "--lr", "0.05", "--schedule", "plateau"),
         ("--no-standardize", "--optimizer", "auto", "--weighting", "none", "--dtype", "float32"),
+        ("--dtype", "float32"),
         ("--data", "exam", "--penalty", "elasticnet", "--no-bias", "--schedule", "step"),
     ],
     ids=" ".join,
@@ -136,10 +137,23 @@ BAD = {
     "test size": (("--test-size", "2"), "test-size"),
     "factor below one": (("--factor", "0.5"), "factor"),
     "folder name": (("--name", "../elsewhere"), "--name"),
-    "no epochs": (("--epochs", "0"), "max_epochs"),
+    "no epochs": (("--epochs", "0", "--schedule", "exponential"), "--epochs"),
     "smooth optimizer, kinked penalty": (("--penalty", "l1", "--optimizer", "adam"), "L1"),
     "newton in batches": (("--optimizer", "newton", "--batch-size", "10"), "Newton"),
-    "non-finite lr": (("--optimizer", "sgd", "--lr", "-1"), "learning rate"),
+    "negative lr": (("--optimizer", "sgd", "--lr", "-1"), "--lr"),
+    "no lr": (("--lr", "0"), "--lr"),
+    "infinite lr": (("--optimizer", "sgd", "--lr", "inf"), "--lr"),
+    "lr without an optimizer": (("--optimizer", "auto", "--lr", "0.1"), "auto"),
+    "target of a known set": (("--data", "iris", "--target", "species"), "--target"),
+    "weighting numbers": (("--data", "diabetes", "--weighting", "focal"), "number"),
+    "link of no ordinal model": (("--link", "probit"), "ordinal"),
+    "one row of a class": (
+        ("--data", "rare.csv", "--target", "y", "--test-size", "0.97"),
+        "class 'b'",
+    ),
+    "constant number": (("--data", "flat.csv", "--target", "y", "--model", "linear"), "in all"),
+    "dots": (("--name", ".."), "--name"),
+    "out is a file": (("--out", "bad.txt"), "is a file"),
 }
 if not torch.cuda.is_available():
     BAD["no cuda"] = (("--device", "cuda"), "cuda")
@@ -149,10 +163,21 @@ if not torch.cuda.is_available():
 def test_bad_input_is_one_line_and_leaves_nothing(script, arguments, word):
     (script.folder / "bad.csv").write_text("x,y\n1,0\n,1\n3,0\n4,1\n")
     (script.folder / "bad.txt").write_text("x,y\n1,0\n")
+    rare = [f"{i},{'a' if i != 7 else 'b'}\n" for i in range(60)]
+    (script.folder / "rare.csv").write_text("x,y\n" + "".join(rare))
+    (script.folder / "flat.csv").write_text("x,y\n" + "".join(f"{i},3.5\n" for i in range(60)))
     status, _, err = script("train", *arguments)
     assert status == 2
     assert err.count("\n") == 1 and err.startswith("error: ") and word in err
     assert not (script.folder / "runs").exists(), "nothing half-written"
+
+
+def test_a_diverging_run_says_where_and_fails(script):
+    status, out, err = script(
+        "train", "--data", "diabetes", "--optimizer", "sgd", "--lr", "1e9", "--epochs", "99"
+    )
+    assert (status, err) == (1, "")
+    assert "non-finite: " in out and "lower the learning rate" in out
 
 
 def test_weighted_vs_normal_prints_three_scores(script):
