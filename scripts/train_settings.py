@@ -46,7 +46,7 @@ examples:
   python scripts/train.py --data iris --optimizer adam --epochs 500
   python scripts/train.py --data my.csv --target bought --weighting focal --penalty l2 --alpha 0.01
   python scripts/train.py --data levels --model ordinal --link probit
-  tensorboard --logdir runs        (in another terminal, at any time)
+  python scripts/watch.py          (in another terminal, at any time)
 """
 
 WEIGHTINGS: dict[str, Callable[[argparse.Namespace], Weighting]] = {

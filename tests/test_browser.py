@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
 from test_watch import train_both, watching
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install '.[test]'")

@@ -7,15 +7,10 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
-from itertools import count
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from torchlogreg.hooks.pace import Budget
-from torchlogreg.hooks.records import record
-
-_NUMBER = count()
-"""Files of one process and second still differ in name."""
 
 
 class EventFile:
@@ -49,7 +44,7 @@ class EventFile:
         self.share = share
         self.budget = Budget(share)  # of the fit that writes; a new one when the file is opened
         self.tags: dict[str, None] = {}  # of all scalars so far; an ordered set
-        self._file: IO[bytes] | None = None
+        self._file: Any = None
         self._users = 0
         self._last_words: list[Callable[[], Iterable[Any]]] = []
 
@@ -67,8 +62,11 @@ class EventFile:
             _check_folder(self.log_dir)
             self.tags, self._last_words = {}, []
             self.budget = Budget(self.share)
-            name = f"{time.time():.0f}.{socket.gethostname()}.{os.getpid()}.{next(_NUMBER)}"
-            self._file = open(self.log_dir / f"events.out.tfevents.{name}", "xb")
+            from tensorboard.summary.writer.record_writer import RecordWriter
+
+            # Files of one process and second still differ in name.
+            name = f"{time.time():.0f}.{socket.gethostname()}.{os.getpid()}.{time.time_ns()}"
+            self._file = RecordWriter(open(self.log_dir / f"events.out.tfevents.{name}", "xb"))
             self._event(file_version="brain.Event:2")
         self._users += 1
 
@@ -123,7 +121,7 @@ class EventFile:
         if self._file is None:
             raise ValueError("the event file is closed; hooks write between open() and close()")
         moment = time.time() if wall_time is None else wall_time
-        self._file.write(record(Event(wall_time=moment, **parts).SerializeToString()))
+        self._file.write(Event(wall_time=moment, **parts).SerializeToString())
 
 
 def event_file(target: str | os.PathLike[str] | EventFile) -> EventFile:
