@@ -41,7 +41,7 @@ def drawn(film: Film, progress: bool) -> Frames:
 def find_ffmpeg() -> str | None:
     """The program of ``imageio-ffmpeg``, else the one on PATH, else None."""
     try:
-        from imageio_ffmpeg import get_ffmpeg_exe  # type: ignore[import-untyped]
+        from imageio_ffmpeg import get_ffmpeg_exe
 
         return str(get_ffmpeg_exe())
     except (ImportError, RuntimeError):
