@@ -221,7 +221,6 @@ def test_full_disk_raises_and_keeps_the_old_file(film, tmp_path, suffix, monkeyp
     path = tmp_path / f"film{suffix}"
     path.write_bytes(b"old")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    monkeypatch.setattr(sinks, "palette_image", lambda _: Image.new("RGBA", (16, 16), "red"))
     resource.setrlimit(resource.RLIMIT_FSIZE, (1024, limits[1]))
     try:
         with pytest.raises(OSError, match="ffmpeg"):

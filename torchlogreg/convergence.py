@@ -9,7 +9,7 @@ from torchlogreg.optim.requirements import superlinear
 from torchlogreg.state import FitState
 
 
-def test_convergence(state: FitState, tol: float) -> None:
+def check_convergence(state: FitState, tol: float) -> None:
     """Stop when the optimality conditions hold and adaptive weights have settled.
 
     1. Optimality at the current parameters: the one wait for the device.

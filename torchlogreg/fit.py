@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from torchlogreg.base import Model
 from torchlogreg.combinators import Rule
-from torchlogreg.convergence import explain, test_convergence
+from torchlogreg.convergence import check_convergence, explain
 from torchlogreg.data import minibatches
 from torchlogreg.inputs import make_data, refuse_one_class
 from torchlogreg.losses import Loss
@@ -196,7 +196,7 @@ def _train(
                 look(state)
         state.epoch = epoch
         if tol > 0:
-            test_convergence(state, tol)
+            check_convergence(state, tol)
         for look in after_epoch:
             look(state)
         if state.stop_reason:

@@ -188,7 +188,7 @@ class Boundary(Scene):
         """The cost, and what it would be without the weights."""
         costs = {"cost": (read.cost(self.history), self.theme.accent)}
         if read.reweighted(self.history):
-            plain = np.asarray(self.history["loss_unweighted"], float)
+            plain = read.unweighted_cost(self.history)
             costs = {
                 "weighted": (costs["cost"][0], self.theme.accent),
                 "unweighted": (plain, self.theme.muted),

@@ -29,8 +29,8 @@ DASHES = (None, (6.0, 1.5), (3.0, 1.0, 1.0, 1.0), (1.0, 1.0))
 class CostCurves(Scene):
     """Costs being minimised, training accuracy and sample weights of one or more runs.
 
-    A run whose rows are weighted also shows its cost without the weights, dashed: the weighted
-    cost rises as weights grow, while the model may well improve.
+    A run whose rows are weighted also shows its cost without the weights (but with the penalty, if
+    there is one), dashed: the weighted cost rises as weights grow, while the model may well improve.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ class CostCurves(Scene):
         """The cost panel; labels live in a gutter at its right."""
         costs = {name: read.cost(history) for name, history in self.histories.items()}
         plain = {
-            name: np.asarray(history["loss_unweighted"], float)
+            name: read.unweighted_cost(history)
             for name, history in self.histories.items()
             if read.reweighted(history)
         }

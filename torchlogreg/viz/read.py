@@ -71,6 +71,19 @@ def cost(history: History) -> np.ndarray:
     raise ValueError("the history has no 'objective' to draw; record it with hooks.Recorder()")
 
 
+def unweighted_cost(history: History) -> np.ndarray:
+    """What the run would have cost without the weights, (m,): its penalty included, as in ``cost``.
+
+    Only so can it be laid beside the cost of a run without weights.
+    """
+    plain = np.asarray(history["loss_unweighted"], float)
+    if "objective" not in history or "loss_weighted" not in history:
+        return plain
+    with np.errstate(invalid="ignore", over="ignore"):
+        penalty = np.asarray(history["objective"], float) - history["loss_weighted"]
+        return np.asarray(plain + np.where(np.isfinite(penalty), penalty, 0.0))
+
+
 def adaptive_run(histories: Mapping[str, History]) -> str | None:
     """Name of the last run whose sample weights were recorded and are not all one."""
     for name, history in reversed(list(histories.items())):
