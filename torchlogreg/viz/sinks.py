@@ -109,7 +109,7 @@ def pillow(film: Film, path: Path, progress: bool, indexer: Indexer) -> None:
     """Animated GIF or WebP without ffmpeg; holds all frames in memory."""
     pictures = []
     for frame in drawn(film, progress):
-        picture = Image.fromarray(indexer(frame))
+        picture = Image.fromarray(indexer(frame).copy())
         picture.putpalette(indexer.table[:, :3].tobytes())
         pictures.append(picture)
     durations = [round(1000 / film.fps)] * len(pictures)
