@@ -8,25 +8,30 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from torchlogreg import LinearRegression, LogisticRegression, fit
+from torchlogreg import L1, L2, LinearRegression, LogisticRegression, fit
 from torchlogreg.history import History
 from torchlogreg.hooks import Recorder
-from torchlogreg.viz import CostCurves, save_picture
+from torchlogreg.viz import Boundary, CostCurves, save_picture
 from torchlogreg.viz.canvas import number
 from torchlogreg.viz.labels import cost_window, log_ticks, spread, tick_label
+from torchlogreg.viz.read import unweighted_cost
+from torchlogreg.viz.surface import loss_at
 from torchlogreg.weighting import BoostMisclassified
 
 M = 30
 STEPS = np.arange(M)
 
 
-def logistic(weighting=None, epochs=M, n=60):
+def logistic(weighting=None, epochs=M, n=60, penalty=None):
     rng = np.random.default_rng(5)
     y = (np.arange(n) % 2).astype(float)
     X = rng.normal(size=(n, 2)) + np.where(y[:, None] > 0, 0.8, -0.8)
     model, recorder = LogisticRegression(2, dtype=torch.float64), Recorder(keep_data=True)
-    sgd = torch.optim.SGD(model.parameters(), lr=0.3)
-    fit(model, X, y, optimizer=sgd, weighting=weighting, max_epochs=epochs, tol=0, hooks=[recorder])
+    settings = {"optimizer": torch.optim.SGD(model.parameters(), lr=0.3), "max_epochs": epochs}
+    if isinstance(penalty, L1):
+        settings["optimizer"] = "proximal_gradient"
+    settings |= {"weighting": weighting, "penalty": penalty, "tol": 0}
+    fit(model, X, y, hooks=[recorder], **settings)
     return recorder.history
 
 
@@ -126,7 +131,39 @@ def test_panels_follow_what_was_recorded(runs):
 
 def test_weighted_run_shows_its_unweighted_cost(runs):
     names = [curve.name for curve in CostCurves(runs)._groups[0].curves]
-    assert names == ["normal", "weighted run,\ncost without\nweights", "weighted"]
+    assert names == ["normal", "without weights", "weighted"]
+
+
+@pytest.mark.parametrize("penalty", [None, L2(0.5), L1(0.2)])
+def test_unweighted_cost_has_the_penalty_of_the_cost_it_is_compared_with(penalty):
+    history = logistic(BoostMisclassified(2.0), penalty=penalty)
+    scene = CostCurves({"normal": logistic(penalty=penalty), "weighted": history})
+    dashed = next(c for c in scene._groups[0].curves if c.name == "without weights")
+    values = loss_at(history, history["params"])  # the objective that the normal run minimises
+    np.testing.assert_allclose(dashed.values, values, rtol=1e-9)
+    small = Boundary(history)._groups[0].curves[1]
+    np.testing.assert_allclose(small.values, values, rtol=1e-9)
+
+
+def test_unweighted_cost_is_the_loss_where_no_objective_was_recorded(runs):
+    few = {k: v for k, v in runs["weighted"].records.items() if k != "objective"}
+    few["loss_unweighted"] = np.where(few["epoch"] > 5, np.inf, few["loss_unweighted"])
+    np.testing.assert_array_equal(unweighted_cost(History(few)), few["loss_unweighted"])
+
+
+@pytest.mark.parametrize("size", [(1280, 720), (1000, 450), (640, 360), (400, 400)])
+@pytest.mark.parametrize("scale", [1e-9, 0.0444, 1234.5])
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_the_label_of_the_unweighted_cost_is_never_cut(runs, size, scale, n):
+    losses = ("objective", "loss_weighted", "loss_unweighted")
+    records = runs["weighted"].records
+    scaled = records | {k: scale * np.asarray(records[k]) for k in losses}
+    scene = CostCurves({f"a long name of run {i}": History(scaled) for i in range(n)}, size=size)
+    scene.update(-1)
+    labels = [c.label for c in scene._groups[0].curves if c.name.startswith("without")]
+    value = number(scaled["loss_unweighted"][-1])
+    assert len(labels) == n
+    assert {label.get_text().split() == ["without", "weights", value] for label in labels} == {True}
 
 
 def test_misclassified_bars_agree_with_the_recorded_accuracy(runs):

@@ -29,8 +29,8 @@ DASHES = (None, (6.0, 1.5), (3.0, 1.0, 1.0, 1.0), (1.0, 1.0))
 class CostCurves(Scene):
     """Costs being minimised, training accuracy and sample weights of one or more runs.
 
-    A run whose rows are weighted also shows its cost without the weights (but with the penalty, if
-    there is one), dashed: the weighted cost rises as weights grow, while the model may well improve.
+    A run whose rows are weighted also shows its cost without the weights, but with the penalty,
+    dashed: the weighted cost rises as weights grow, while the model may well improve.
 
     Parameters
     ----------
@@ -120,9 +120,8 @@ class CostCurves(Scene):
         for i, (name, history) in enumerate(self.histories.items()):
             color, steps = self.theme.run_color(name, i), read.iterations(history)
             if name in plain:
-                few = f"{name} run,\ncost without\nweights"
-                text = few if lines <= MANY else f"{name}, no weights"
-                group.add(text, steps, plain[name], color, width=1.6, dashed=True)
+                # The colour says whose: a name would not fit.
+                group.add("without weights", steps, plain[name], color, width=1.6, dashed=True)
             width, dashes = 3.0 if lines <= MANY else 2.2, DASHES[i // 7 % len(DASHES)]
             group.add(name, steps, costs[name], color, width=width, dashes=dashes)
         return group
@@ -204,7 +203,7 @@ class CostCurves(Scene):
 
 
 def _two_lines(name: str, value: float) -> str:
-    return f"{name} {number(value)}" if "\n" in name else f"{name}\n{number(value)}"
+    return f"{name}\n{number(value)}"
 
 
 def _one_line(name: str, value: float) -> str:
