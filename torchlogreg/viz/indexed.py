@@ -7,6 +7,7 @@ the bytes. A pixel therefore keeps its colour until it has changed visibly.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,9 +17,15 @@ from torchlogreg.viz.selection import select_frames
 if TYPE_CHECKING:
     from torchlogreg.viz.film import Film
 
+Box = tuple[int, int, int, int]
+"""Left, top, right, bottom in pixels from the upper left corner."""
+
 FAINT, ALONE = 32, 80
 """Largest change of a channel (of 255) that a pixel ignores: anywhere, and where no neighbour
 changes by more."""
+
+EXACT = 8
+"""A colour so near to one of the palette counts as flat, not as the edge of something."""
 
 BITS = 6
 """Of each channel, when the nearest colour is looked up."""
@@ -71,14 +78,22 @@ class Indexer:
         table[-1, 3] = 0
         return table
 
-    def __call__(self, frame: np.ndarray) -> np.ndarray:
-        """Indices (height, width) of uint8 for a frame, RGBA; valid until the next."""
+    def __call__(self, frame: np.ndarray, sharp: Sequence[Box] = ()) -> np.ndarray:
+        """Indices (height, width) of uint8 for a frame, RGBA; valid until the next.
+
+        In the boxes ``sharp`` every change counts: of a digit left standing one reads another.
+        """
         pixels = np.ascontiguousarray(frame).view(np.uint32)[..., 0]
         if self._frame is None:
             self._index = self._look_up(frame.reshape(-1, 4)).reshape(pixels.shape)
         else:
             changed = np.flatnonzero(pixels != self._frame)
             self._change(changed, frame.reshape(-1, 4)[changed])
+        for left, top, right, bottom in sharp:
+            part = frame[top:bottom, left:right]
+            if part.size:
+                index = self._look_up(part.reshape(-1, 4)).reshape(part.shape[:2])
+                self._index[top:bottom, left:right] = index
         self._frame = pixels.copy()
         return self._index
 
@@ -87,7 +102,7 @@ class Indexer:
         return np.asarray(self._nearest[red << 2 * BITS | green << BITS | blue])
 
     def _change(self, changed: np.ndarray, color: np.ndarray) -> None:
-        """Recolour pixels where it can be seen; a colour of the palette itself is always taken.
+        """Recolour pixels where it can be seen; a palette colour, or nearly, is always taken.
 
         Without that exception a line that has left would leave its soft edge behind on the paper.
         """
@@ -95,7 +110,7 @@ class Indexer:
         old, new = flat[changed], self._look_up(color)
         signed = color[:, :3].astype(np.int16)
         change = np.abs(signed - self.colors[old]).max(axis=1)
-        exact = np.abs(signed - self.colors[new]).max(axis=1) == 0
+        exact = np.abs(signed - self.colors[new]).max(axis=1) <= EXACT
         strong = np.zeros(flat.size + 2 * width, bool)  # a row of margin above and below
         strong[changed[change > self.alone] + width] = True
         near = np.any([strong[changed + width + d] for d in (-1, 1, -width, width)], axis=0)

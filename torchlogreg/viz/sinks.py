@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
+from matplotlib.text import Text
 from PIL import Image
 
-from torchlogreg.viz.indexed import Indexer, palette
+from torchlogreg.viz.indexed import Box, Indexer, palette
 
 if TYPE_CHECKING:
     from torchlogreg.viz.film import Film
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 HOLD = 1.5
 """Seconds for which a GIF shows its last frame before it starts again."""
 
-GIF_COLORS, WEBP_COLORS = 36, 200
+GIF_COLORS, WEBP_COLORS = 28, 200
 """Shades of anti-aliased edges cost a GIF bytes and are not missed; WebP packs them better."""
 
 SHEET_COLUMNS, SHEET_ROWS, SHEET_WIDTH = 3, 4, 640
@@ -109,7 +110,7 @@ def pillow(film: Film, path: Path, progress: bool, indexer: Indexer) -> None:
     """Animated GIF or WebP without ffmpeg; holds all frames in memory."""
     pictures = []
     for frame in drawn(film, progress):
-        picture = Image.fromarray(indexer(frame).copy())
+        picture = Image.fromarray(indexer(frame, words(film)).copy())
         picture.putpalette(indexer.table[:, :3].tobytes())
         pictures.append(picture)
     durations = [round(1000 / film.fps)] * len(pictures)
@@ -119,11 +120,23 @@ def pillow(film: Film, path: Path, progress: bool, indexer: Indexer) -> None:
     )
 
 
-def indexed(frames: Frames, indexer: Indexer) -> Frames:
+def indexed(film: Film, indexer: Indexer, progress: bool) -> Frames:
     """Frames as ffmpeg reads indexed ones: a byte a pixel, then the palette, BGRA."""
     table = indexer.table[:, [2, 1, 0, 3]].reshape(-1)
-    for frame in frames:
-        yield np.concatenate([indexer(frame).reshape(-1), table])
+    for frame in drawn(film, progress):
+        yield np.concatenate([indexer(frame, words(film)).reshape(-1), table])
+
+
+def words(film: Film) -> list[Box]:
+    """Where text stands that changes, in the frame drawn last."""
+    texts = [a for a in film.scene.artists if isinstance(a, Text) and a.get_text()]
+    width, height = film.scene.size
+    boxes = []
+    for box in (text.get_window_extent() for text in texts):
+        x0, x1 = (min(max(int(x), 0), width) for x in (box.x0 - 1, box.x1 + 2))
+        y0, y1 = (min(max(height - int(y), 0), height) for y in (box.y1 + 2, box.y0 - 1))
+        boxes.append((x0, y0, x1, y1))
+    return boxes
 
 
 def encode(
@@ -141,7 +154,7 @@ def encode(
     Frames go in as they are, or in the few colours of an ``indexer``. ``packets`` come out if it is
     not one a frame: WebP's encoder hands out one in all.
     """
-    frames = drawn(film, progress)
+    frames = drawn(film, progress) if indexer is None else indexed(film, indexer, progress)
     pixels = "rgba" if indexer is None else "pal8"
     command = [program, "-y", "-hide_banner", "-loglevel", "error", "-progress", "pipe:1"]
     command += ["-f", "rawvideo", "-pix_fmt", pixels, "-s", "x".join(map(str, film.scene.size))]
@@ -158,7 +171,7 @@ def encode(
             pipesize=1 << 20,
         ) as process:
             try:
-                count = feed(process, frames if indexer is None else indexed(frames, indexer))
+                count = feed(process, frames)
             except BaseException:
                 process.kill()
                 raise
