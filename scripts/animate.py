@@ -11,6 +11,8 @@ from pathlib import Path
 from common import main_guard, parser
 from torchlogreg import History
 from torchlogreg.viz import Boundary, CostCurves, Descent, Film, Race, Scene
+from torchlogreg.viz.film import SINKS
+from torchlogreg.viz.sinks import find_ffmpeg
 
 DESCRIPTION = """\
 Draw a film from the history that a script saved: RUN is a run's folder, a history.npz, or the
@@ -51,7 +53,29 @@ def main() -> None:
     p.add_argument("--sheet", action="store_true", help="twelve frames on one .png")
     p.add_argument("--title", help="headline (default: from the history)")
     args = p.parse_args()
+    check_film(args.out)
     film_of(SCENES[args.scene](args, load_runs(args.run)), args.out, args)
+
+
+def check_film(out: Path) -> None:
+    """Refuse a film that cannot be written, before anything is drawn or trained.
+
+    Raises
+    ------
+    ValueError
+        For an unknown suffix, a folder that is not there, or a missing encoder.
+    """
+    suffix = out.suffix.lower()
+    if suffix not in SINKS:
+        raise ValueError(f"{out} ends in {suffix!r}; films end in {', '.join(SINKS)}")
+    if out.is_dir():
+        raise ValueError(f"{out} is a folder; name a file")
+    if not out.absolute().parent.is_dir():
+        raise ValueError(f"{out.parent} does not exist; make it first")
+    if suffix in (".mp4", ".html") and find_ffmpeg() is None:
+        raise ValueError(
+            f"{suffix} needs ffmpeg; pip install 'torchlogreg[video]', or use .gif, .webp or .png"
+        )
 
 
 def film_of(scene: Scene, out: Path, args: argparse.Namespace) -> None:
@@ -76,22 +100,41 @@ def load_runs(path: Path) -> dict[str, History]:
         If there is none, saying what makes one.
     """
     if path.is_file():
-        return {path.parent.name or path.stem: History.load(path)}
+        return {path.parent.name or path.stem: load(path)}
     if not path.exists():
         raise ValueError(f"{path} does not exist; scripts/train.py makes runs under runs/")
     if (path / "history.npz").exists():
-        return {path.name: History.load(path / "history.npz")}
+        return {path.name: load(path / "history.npz")}
     files = sorted(path.glob("*/history.npz"))
     if not files:
         raise ValueError(
             f"{path} holds no history.npz, nor does a folder in it; scripts/train.py, "
             "weighted_vs_normal.py, descent.py and race.py save them"
         )
-    return {file.parent.name: History.load(file) for file in files}
+    return {file.parent.name: load(file) for file in files}
+
+
+def load(path: Path) -> History:
+    """A history with what every scene needs.
+
+    Raises
+    ------
+    ValueError
+        If it was not written by a Recorder.
+    """
+    history = History.load(path)
+    missing = [n for n in ("epoch", "objective", "params") if n not in history]
+    if missing or not isinstance(history.meta.get("model"), dict):
+        what = missing[0] if missing else "a description of the model"
+        raise ValueError(f"{path} lacks {what}; films need a history written by hooks.Recorder")
+    return history
 
 
 def only(runs: dict[str, History], scene: str) -> History:
-    """The one run that a scene shows."""
+    """The one run that a scene shows, with the data it draws."""
+    lacking = [name for name, h in runs.items() if not {"X", "y"} <= h.data.keys()]
+    if lacking:
+        raise ValueError(f"run {lacking[0]} holds no data; record it with keep_data=True")
     if len(runs) > 1:
         raise ValueError(
             f"--scene {scene} shows one run, but there are {', '.join(runs)}; name its folder"
@@ -105,8 +148,10 @@ def size(text: str) -> tuple[int, int]:
         width, height = (int(part) for part in text.lower().split("x"))
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no size such as 1280x720") from None
-    if width % 2 or height % 2 or min(width, height) < 100:
-        raise argparse.ArgumentTypeError(f"{text!r}: video wants even sizes of at least 100")
+    if width % 2 or height % 2 or not (320 <= width <= 3840 and 180 <= height <= 2160):
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: films have even sizes from 320x180 to 3840x2160"
+        )
     return width, height
 
 

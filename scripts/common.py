@@ -7,6 +7,7 @@ import json
 import math
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -157,7 +158,11 @@ def heading(text: str) -> None:
 
 
 def main_guard(main: Callable[[], int | None]) -> None:
-    """Run ``main``; bad input becomes one line on stderr and exit status 2."""
+    """Run ``main``; bad input becomes one line on stderr and exit status 2.
+
+    A polite request to stop (SIGTERM) is treated like Ctrl-C: what there is, is saved.
+    """
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         status = main()
     except (ValueError, OSError, ImportError) as error:
@@ -166,6 +171,8 @@ def main_guard(main: Callable[[], int | None]) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         status = 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
     sys.exit(status or 0)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from animate import film_of, size
+from animate import check_film, film_of, size
 from common import (
     add_device_options,
     add_output_options,
@@ -83,6 +83,7 @@ def main() -> None:
     add_output_options(p, "race")
     args = p.parse_args()
     args.sheet = False
+    check_film(args.out_film or Path("race.mp4"))
     data = load(args.data) if args.data in DATASETS else read_table(args.data, args.target)
     factories = {spec: factory_of(spec) for spec in args.optimizers}
     start = args.start or ([-2.4, 3.2] if data.X.shape[1] == 1 else None)

@@ -248,3 +248,67 @@ def test_ctrl_c_saves_what_there_is(tmp_path):
     history = History.load(events / "history.npz")
     assert history.meta["stop_reason"] == "interrupted" and len(history) > 1
     assert (events / "model.pt").exists()
+
+
+FILM_BAD = {
+    "no run": (("nowhere", "--out", "f.mp4"), "nowhere does not exist"),
+    "empty folder": ((".", "--out", "f.mp4"), "no history.npz"),
+    "no history": (("bad.npz", "--out", "f.png"), "no history"),
+    "unknown suffix": (("runs/descent/linear", "--out", "f.avi"), ".avi"),
+    "missing folder": (("runs/descent/linear", "--out", "no/f.png"), "does not exist"),
+    "wrong scene": (("runs/descent/linear", "--scene", "boundary", "--out", "f.png"), "boundary"),
+    "several runs": (("runs/descent", "--scene", "descent", "--out", "f.png"), "one run"),
+    "no frames": (("runs/descent/linear", "--frames", "0", "--out", "f.gif"), "frames"),
+}
+
+
+def test_films_refuse_in_one_line_and_leave_nothing(script):
+    assert script("descent", "--iterations", "5")[0] == 0
+    (script.folder / "bad.npz").write_text("no zip")
+    before = sorted(p.name for p in script.folder.iterdir())
+    for name, (arguments, word) in FILM_BAD.items():
+        status, _, err = script("animate", *arguments)
+        assert (status, err.count("\n")) == (2, 1), (name, err)
+        assert err.startswith("error: ") and word in err, (name, err)
+    assert sorted(p.name for p in script.folder.iterdir()) == before
+
+
+def test_a_missing_encoder_is_told_before_training(script, monkeypatch):
+    import torchlogreg.viz.sinks
+
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    monkeypatch.setattr(torchlogreg.viz.sinks, "find_ffmpeg", lambda: None)
+    import animate
+
+    monkeypatch.setattr(animate, "find_ffmpeg", lambda: None)
+    status, _, err = script("race")
+    assert status == 2 and err.count("\n") == 1 and "torchlogreg[video]" in err
+    assert not (script.folder / "runs").exists()
+
+
+@pytest.mark.parametrize("suffix", [".png", ".gif"])
+def test_animate_writes_a_film_of_a_saved_run(script, suffix):
+    script("descent", "--iterations", "5", "--kind", "logistic")
+    status, out, err = script(
+        "animate", "runs/descent/logistic", "--scene", "descent", "--out", f"f{suffix}"
+    )
+    assert (status, err) == (0, "") and "KiB" in out
+    assert (script.folder / f"f{suffix}").stat().st_size > 1000
+
+
+def test_race_counts_evaluations_and_films(script):
+    status, out, err = script(
+        "race", "--optimizers", "sgd=0.5", "lbfgs", "--iterations", "8", "--out-film", "r.png"
+    )
+    assert (status, err) == (0, "")
+    assert re.search(r"^sgd=0.5 +8 +8 ", out, re.M), "one evaluation an iteration"
+    assert (script.folder / "r.png").exists()
+
+
+def test_equal_columns_do_not_stop_the_fit(script):
+    # Their weights differ by rounding alone, and numpy found no room for the histogram's bins.
+    x = np.linspace(-1, 1, 60)
+    frame = pd.DataFrame({"a": x, "b": x, "c": x, "y": (np.arange(60) % 3 > 0).astype(int)})
+    frame.to_csv(script.folder / "dup.csv", index=False)
+    arguments = ("--data", "dup.csv", "--target", "y", "--optimizer", "newton")
+    assert script("train", *arguments)[::2] == (0, "")

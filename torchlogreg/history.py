@@ -128,6 +128,8 @@ class History:
             parts: dict[str, dict[str, np.ndarray]] = {"records": {}, "data": {}}
             for name, array in arrays.items():
                 kind, _, key = name.partition("/")
+                if array.dtype.kind not in "biuf":
+                    raise ValueError(f"{name} holds {array.dtype}, no numbers")
                 parts[kind][key] = array
             return cls(parts["records"], parts["data"], meta)
         except _NOT_OURS as error:

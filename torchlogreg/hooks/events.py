@@ -66,7 +66,8 @@ class EventFile:
 
             # Files of one process and second still differ in name.
             name = f"{time.time():.0f}.{socket.gethostname()}.{os.getpid()}.{time.time_ns()}"
-            self._file = RecordWriter(open(self.log_dir / f"events.out.tfevents.{name}", "xb"))
+            self._path, self._discarded = self.log_dir / f"events.out.tfevents.{name}", False
+            self._file = RecordWriter(open(self._path, "xb"))
             self._event(file_version="brain.Event:2")
         self._users += 1
 
@@ -82,6 +83,12 @@ class EventFile:
         finally:
             file, self._file = self._file, None
             file.close()
+            if self._discarded:
+                self._path.unlink(missing_ok=True)
+
+    def discard(self) -> None:
+        """Remove the file when it is closed: the fit failed before it began."""
+        self._discarded = True
 
     def at_the_end(self, summaries: Callable[[], Iterable[Any]]) -> None:
         """Write these just before the file is closed, when all tags are known."""
@@ -141,5 +148,5 @@ def _check_folder(folder: Path) -> None:
     if any(folder.glob("events.out.tfevents.*")):
         raise FileExistsError(
             f"log_dir {str(folder)!r} holds the events of an earlier run, and TensorBoard would "
-            "mix the two; give every run a folder of its own, or delete that one"
+            "mix the two; give every run a folder of its own, and all hooks of a fit one EventFile"
         )

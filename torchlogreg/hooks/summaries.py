@@ -22,7 +22,9 @@ def histogram(tag: str, values: np.ndarray) -> Any:
     if not len(values):
         values = np.zeros(1)
     low, high = float(values.min()), float(values.max())
-    margin = 0.0 if high > low else 0.1 * abs(low) or 0.1  # equal numbers need bins of some width
+    # Numbers equal up to rounding (weights of equal columns) leave no room for that many bins.
+    narrow = high - low <= 4 * BINS * np.spacing(max(abs(low), abs(high)))
+    margin = (0.1 * max(abs(low), abs(high)) or 0.1) if narrow else 0.0
     counts, edges = np.histogram(values, BINS, (low - margin, high + margin))
     return summary.histogram_raw(  # type: ignore[no-untyped-call]
         tag,

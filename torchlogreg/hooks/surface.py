@@ -37,7 +37,8 @@ class TensorBoardSurface(Hook):
     The colour is the logarithm of the excess over the lowest value seen, dark where it is low; the
     path runs from yellow (first epoch) to red (last). The other parameters, and the sample
     weights, are those of the moment: under a weighting that follows the model, or with more than
-    two parameters, the landscape itself moves. The window grows with the path.
+    two parameters, the landscape itself moves. The window grows with the path. A model
+    of one parameter has no surface, and nothing is drawn.
 
     Tags: ``surface`` and ``surface/last``.
 
@@ -60,7 +61,7 @@ class TensorBoardSurface(Hook):
     ------
     ValueError
         If ``every`` is not positive or ``size`` out of range; at the start of the fit, if there
-        is no such coefficient, or only one parameter.
+        is no such coefficient.
     OSError, FileExistsError
         As for :class:`TensorBoardScalars`.
     """
@@ -92,6 +93,8 @@ class TensorBoardSurface(Hook):
         """Choose the plane; note the starting point."""
         from torchlogreg.viz.raster_surface import SurfacePicture
 
+        if sum(p.numel() for p in state.model.parameters()) < 2:
+            return  # a line is no surface
         self._chosen, labels = self._choose(state)
         self.events.open()
         self._open = True
@@ -111,6 +114,8 @@ class TensorBoardSurface(Hook):
 
     def on_epoch_end(self, state: FitState) -> None:
         """A step of the path, and a picture, if it is time to."""
+        if not self._open:
+            return
         if state.epoch >= self._next:
             self._walk(state)
         self._moments.after_epoch(state)
@@ -131,10 +136,6 @@ class TensorBoardSurface(Hook):
         given = self.feature_names
         features = [f"x{j + 1}" for j in range(p)] if given is None else [str(n) for n in given]
         names = param_names(state.model, tuple(features))
-        if len(names) < 2:
-            raise ValueError(
-                "the model has one parameter, but a surface needs two; leave out TensorBoardSurface"
-            )
         if self.coefficients == "pca" and len(names) > 2:
             return None, ("first principal axis of the path", "second")
         if self.coefficients is None or self.coefficients == "pca":

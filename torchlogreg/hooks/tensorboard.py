@@ -124,6 +124,8 @@ class TensorBoardScalars(Hook):
         self._open = False
         reason = state.stop_reason
         self._failed = reason == "interrupted" or reason.startswith("error")
+        if reason.startswith("error") and state.step == 0:
+            self.events.discard()  # so that a second try may use the folder
         self._settings |= {
             "steps_per_epoch": state.step // max(state.epoch, 1),
             "stop_reason": (reason or "max_epochs").partition(":")[0],
