@@ -151,14 +151,24 @@ def test_all_hooks_share_one_event_file_in_any_order(tmp_path: Path) -> None:
         assert tensors <= set(tags["tensors"])
 
 
-def test_a_hook_that_fails_to_start_leaves_a_closed_readable_file(tmp_path: Path) -> None:
+def test_a_hook_that_fails_to_start_leaves_the_folder_free_for_a_second_try(tmp_path: Path) -> None:
+    # The file of the first try once made the second one say "events of an earlier run".
     X, y = clouds()
     file = EventFile(tmp_path)
     hooks = [TensorBoardScalars(file), TensorBoardDetails(file, class_names=("only one",))]
     with pytest.raises(ValueError, match="1 class_names for 2 classes"):
         fit(LogisticRegression(2, dtype=F64), X, y, hooks=hooks)
-    assert file._file is None
+    assert file._file is None and not list(tmp_path.iterdir())
+    fit(LogisticRegression(2, dtype=F64), X, y, hooks=[TensorBoardScalars(file)])
     assert read(tmp_path).Tags()["scalars"]
+
+
+def test_a_model_of_one_parameter_has_no_surface(tmp_path: Path) -> None:
+    X, y = clouds()
+    model = LogisticRegression(1, bias=False, dtype=F64)
+    fit(model, X[:, :1], y, hooks=tensorboard_hooks(tmp_path, share=None))
+    assert "boundary/last" in read(tmp_path).Tags()["images"]
+    assert "surface/last" not in read(tmp_path).Tags()["images"]
 
 
 def test_hooks_do_not_change_the_fit(tmp_path: Path) -> None:
