@@ -12,6 +12,7 @@ from torchlogreg import (
     L2,
     LinearRegression,
     LogisticRegression,
+    Newton,
     OrdinalRegression,
     SoftmaxRegression,
     fit,
@@ -134,3 +135,12 @@ def test_margins_are_positive_exactly_where_the_prediction_is_right() -> None:
 def test_linear_regression_always_has_an_optimum() -> None:
     y = X.squeeze(1) * 3 + 1
     assert fit(LinearRegression(1, dtype=F64), X, y).converged
+
+
+def test_slow_newton_near_an_optimum_is_not_called_diverging() -> None:
+    # Heavy damping makes Newton linear, at the rate that separated classes have.
+    case = problem("logistic")
+    model = case.model()
+    slow = Newton(model.parameters(), damping=0.5)
+    result = fit(model, case.X, case.y, optimizer=slow)
+    assert result.converged

@@ -14,8 +14,8 @@ def check_convergence(state: FitState, tol: float) -> None:
 
     1. Optimality at the current parameters: the one wait for the device.
     2. Newton goes on while a step still halves it. At a finite optimum rounding ends that within
-       two steps; where none exists the gradient shrinks for ever, by 1/e a step, and three such
-       steps below the tolerance are the sign of it.
+       two steps; where none exists the gradient shrinks for ever, by 1/e a step, while ``eta``
+       still moves by about one: three such steps below the tolerance are the sign of it.
     3. A vanishing gradient is no optimum if all rows are predicted with a margin: longer parameters
        would be better still.
 
@@ -34,7 +34,10 @@ def check_convergence(state: FitState, tol: float) -> None:
     if not has_finite_optimum(state):  # 3
         state.request_stop("separated")
         return
-    state.slow_steps = state.slow_steps + 1 if gaining and ratio > 0.1 else 0
+    eta, before = state.rows[0], state.eta_before
+    moving = before is None or bool((eta - before).abs().max() > 0.05)
+    state.eta_before = eta
+    state.slow_steps = state.slow_steps + 1 if gaining and ratio > 0.1 and moving else 0
     if state.slow_steps >= 3 and not state.weighting.adaptive:  # 2
         state.request_stop("diverging")
         return

@@ -79,6 +79,7 @@ class FitState:
         self.weight_change: Tensor = torch.zeros(())
         self.previous_optimality = float("inf")
         self.slow_steps = 0
+        self.eta_before: Tensor | None = None
         self.started = time.perf_counter()
         self.stop_reason = ""
         self.converged = False
