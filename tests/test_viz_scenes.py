@@ -172,12 +172,18 @@ def test_histories_from_disk_draw_the_same(linear, tmp_path):
     assert np.array_equal(a, b)
 
 
+def filled_areas(points, one):
+    """Areas inside the edges, as drawn: circles of class 1, squares of class 0."""
+    edge = np.array(points.artist.get_linewidths()) * np.where(one, 1, 2 / np.sqrt(np.pi))
+    return (np.sqrt(points.artist.get_sizes()) - edge) ** 2
+
+
 def test_marker_area_is_proportional_to_sample_weight(weighted):
     scene = Boundary(weighted, size=SMALL)
     scene.update(-1)
     weight = weighted["sample_weight"][-1]
-    areas = scene._points.artist.get_sizes()
-    order = np.argsort(-weight, kind="stable")
+    order = np.lexsort((scene._wrong(len(weighted) - 1), -weight))
+    areas = filled_areas(scene._points, scene.one[order])
     np.testing.assert_allclose(areas / areas[-1], weight[order] / weight.min(), rtol=1e-9)
     shapes = [
         path.to_polygons(closed_only=True)[0] for path in scene._points.shapes
@@ -193,7 +199,9 @@ def test_the_heaviest_points_are_drawn_first(weighted):
     scene = Boundary(weighted, size=SMALL)
     for frame in (0, 20, -1):
         scene.update(frame)
-        assert np.all(np.diff(scene._points.artist.get_sizes()) <= 1e-9)
+        weight = weighted["sample_weight"][frame]
+        order = np.lexsort((scene._wrong(frame % len(weighted)), -weight))
+        assert np.all(np.diff(filled_areas(scene._points, scene.one[order])) <= 1e-9)
 
 
 def test_the_header_counts_the_misclassified(weighted):

@@ -69,6 +69,7 @@ class Boundary(Scene):
         if bands is not None and bands < 2:
             raise ValueError(f"bands is {bands}, but a field has at least two colours")
         self.history = history
+        self._named = features is not None
         self.features = features or ("$x_1$", "$x_2$")
         self.bands = bands
         self.steps = read.iterations(history)
@@ -90,8 +91,9 @@ class Boundary(Scene):
         """The plane left, curves and the legend of sizes right."""
         axes: Any = self.panel(58, 130, 767, 630, title="Decision boundary and sample weights")
         axes.grid(False)
-        axes.set_xlabel(self.features[0], fontsize=11, labelpad=4)
-        axes.set_ylabel(self.features[1], fontsize=11, labelpad=0)
+        plain = {"parse_math": not self._named}  # a $ in a column's name is no formula
+        axes.set_xlabel(self.features[0], fontsize=11, labelpad=4, **plain)
+        axes.set_ylabel(self.features[1], fontsize=11, labelpad=0, **plain)
         low, high = self.X.min(axis=0), self.X.max(axis=0)
         margin = 0.09 * np.where(high > low, high - low, 1.0)
         self.low, self.high = low - margin, high + margin
@@ -119,6 +121,8 @@ class Boundary(Scene):
             group.show(float(self.steps[frame]))
         wrong = int(rows.sum())
         accuracy = 1 - wrong / len(self.X)
+        if "accuracy" in self.history:  # as in its panel: there the user's weights may count
+            accuracy = float(self.history["accuracy"][frame])
         figures = f"accuracy {100 * accuracy:.1f} %   misclassified {wrong}"
         self.count(
             read.unit([self.history]), float(self.steps[frame]), float(self.steps[-1]), figures
@@ -200,7 +204,7 @@ class Boundary(Scene):
         if logarithmic:
             log_axis(axes, low, high, at_most=4)
         self._time(axes)
-        group = Curves(self, axes, 185, lambda name, value: f"{name} {number(value)}")
+        group = Curves(self, axes, 160, lambda name, value: f"{name}\n{number(value)}")
         for name, (values, color) in costs.items():
             group.add(name, self.steps, values, color, width=2.6)
         return group
@@ -215,7 +219,7 @@ class Boundary(Scene):
         axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
         self._time(axes)
         axes.set_xlabel(read.unit([self.history]), fontsize=11, labelpad=4)
-        group = Curves(self, axes, 185, lambda _, value: f"{100 * value:.1f} %")
+        group = Curves(self, axes, 160, lambda _, value: f"{100 * value:.1f} %")
         color = self.theme.series[2]
         group.add("", self.steps, accuracy, color, width=2.6, drawstyle="steps-post")
         return group

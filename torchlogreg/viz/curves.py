@@ -116,7 +116,8 @@ class Curves:
             y = float(np.clip(known[-1] if len(known) else high, low, high))
             x = float(curve.steps[max(i, 0)])
             inside = i >= 0 and np.isfinite(curve.values[i])
-            curve.marker.set_data([x], [y if inside else np.nan])
+            below = inside and curve.values[i] < low and self.axes.get_yscale() != "log"
+            curve.marker.set_data([x], [y if inside and not below else np.nan])
             value = float(curve.values[i]) if i >= 0 else np.nan
             curve.label.set_text(self.caption(curve.name, value) if i >= 0 else "")
             wishes.append(self._wish(x, y if inside else high))

@@ -18,6 +18,12 @@ MOST_POINTS = 2_000
 UNIT_AREA, MOST_AREA = 26.0, 420.0
 """Area of a marker of weight one, and of the heaviest, in square points."""
 
+LEAST_AREA, LARGEST_AREA = 12.0, MOST_AREA
+"""A marker of weight one is never smaller, none is ever larger: its colour must show."""
+
+EDGE, MISTAKE, SHARE = 0.8, 1.8, 0.3
+"""Widths of the edges of right and wrong rows in points, at most this share of the diameter."""
+
 
 class WeightedPoints:
     """Blue circles and vermilion squares; misclassified ones have a dark edge.
@@ -40,7 +46,7 @@ class WeightedPoints:
         self.heaviest = 1.0 if weights is None else float(weights.max(initial=1.0))
         self.chosen = self._choose()
         crowd = min(1.0, (250 / len(self.chosen)) ** 0.5)
-        self.unit = min(UNIT_AREA * crowd, MOST_AREA / self.heaviest)
+        self.unit = max(LEAST_AREA, min(UNIT_AREA * crowd, MOST_AREA / self.heaviest))
         self.dpi = scene.figure.dpi
         styles = [MarkerStyle(name) for name in "so"]
         self.shapes = [style.get_path().transformed(style.get_transform()) for style in styles]
@@ -61,21 +67,32 @@ class WeightedPoints:
         artist, theme = self.artist, self.theme
         artist.set_paths([self.shapes[int(c)] for c in self.one[order]])
         artist.set_offsets(self.X[order])
-        artist.set_sizes(self.unit * np.maximum(weight[order], 0.15), dpi=self.dpi)
+        diameter = np.sqrt(self.areas(weight[order]))
+        edge = np.minimum(np.where(bad, MISTAKE, EDGE), SHARE * diameter)
+        # An edge straddles the outline: a larger outline puts it outside the area.
+        outside = edge * np.where(self.one[order], 1.0, 2 / np.sqrt(np.pi))
+        artist.set_sizes((diameter + outside) ** 2, dpi=self.dpi)
         artist.set_facecolor(self.fills[order].tolist())
         artist.set_edgecolor([theme.text if b else theme.background for b in bad])
-        artist.set_linewidth(np.where(bad, 1.8, 0.8).tolist())
+        artist.set_linewidth(edge.tolist())
+
+    def areas(self, weight: np.ndarray) -> np.ndarray:
+        """Filled areas in square points."""
+        areas = self.unit * np.maximum(weight, 0.15)
+        return np.asarray(np.clip(areas, 0.5 * LEAST_AREA, LARGEST_AREA))
 
     def size_legend(self, scene: Scene, top: float) -> None:
         """What an area means: one, and up to three larger weights."""
         place, most = scene.place, self.heaviest
         style: dict[str, Any] = {"ha": "left", "va": "center"}
-        heading = "Marker area ∝ sample weight"
+        limit = LARGEST_AREA / self.unit  # weights beyond it look the same
+        heading = "Marker area ∝ sample weight" + (f" ≤ {limit:.3g}×" if most > limit else "")
+        most = min(most, limit)
         scene.figure.text(*place(858, top), heading, fontsize=12.5, fontweight="bold", **style)
         values = [1.0, *(v for v in (most / 4, most / 2, most) if v >= 1.35)]
         style = {"ha": "center", "va": "center", "fontsize": 9.5, "color": self.theme.muted}
         for value, x in zip(values, (888, 960, 1048, 1157), strict=False):
-            diameter = float(np.sqrt(self.unit * value))
+            diameter = float(np.sqrt(self.areas(np.array([value]))[0]))
             dot = Line2D(*np.array([place(x, top + 56)]).T, marker="o", ms=diameter, mew=0)
             dot.set(color=self.theme.muted, transform=scene.figure.transFigure)
             scene.figure.add_artist(dot)

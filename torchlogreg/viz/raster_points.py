@@ -120,6 +120,9 @@ def legend(
     extra = [("misclassified", LIGHT.muted, "circle")] * mistakes
     tail = "area = weight" if sized else ""
     at, y = LEFT, TOP - 16
+    needed = sum(26 + glyphs(name, points=12).shape[1] for name, *_ in [*entries, *extra])
+    if tail and at + needed > paper.size - 12 - glyphs(tail, points=12).shape[1]:
+        tail = ""  # the classes matter more than what the area means
     room = paper.size - 12 - glyphs(tail or " ", points=12).shape[1]
     for place, (name, colour, shape) in enumerate([*entries, *extra]):
         width = glyphs(name, points=12).shape[1]
