@@ -82,7 +82,8 @@ class Bowl:
         scene.figure.add_axes(axes)
         # From beyond the end of the path, a little to the side: the start is at the back, and the
         # rim nearest to the eye is low.
-        ahead = (path[-1] - path[0]) / np.ptp(limits, axis=1)
+        finite = path[np.isfinite(path).all(axis=1)]
+        ahead = (finite[-1] - finite[0]) / np.ptp(limits, axis=1)
         axes.view_init(elev=40, azim=float(np.degrees(np.arctan2(ahead[1], ahead[0]))) + 38)
         axes.set_box_aspect((1, 1, 0.72), zoom=0.98)
         for axis, name in zip(

@@ -16,8 +16,8 @@ from torchlogreg.viz.canvas import DESIGN_HEIGHT, DESIGN_WIDTH, Scene
 from torchlogreg.viz.curves import Curves
 from torchlogreg.viz.labels import log_axis
 from torchlogreg.viz.palette import Theme
-from torchlogreg.viz.surface import Plane, optimum, recorded_loss, split, window
-from torchlogreg.viz.trail import Trail, surface_from_above
+from torchlogreg.viz.surface import Plane, diverged, optimum, recorded_loss, split, window
+from torchlogreg.viz.trail import Trail, mark_goal, surface_from_above
 
 EARLIER = 9
 """Earlier fits on show, the older the fainter: those at geometrically spaced records.
@@ -73,6 +73,7 @@ class Descent(Scene):
         self.in_3d = in_3d
         self.losses = recorded_loss(history)
         self.optimum = optimum(history, self.losses)
+        self.lost = diverged(history, self.losses)
         weight, intercept = split(history, np.asarray(history["params"], float))
         self.path = np.stack([intercept, weight[:, 0]], axis=1)  # (w_0, w_1)
         self.steps = read.iterations(history)
@@ -105,11 +106,11 @@ class Descent(Scene):
             plane,
             limits,
             self.optimum,
-            self.goal,
             box=above,
             title="Loss surface, from above" if self.in_3d else "Loss surface  $L(w_0, w_1)$",
         )
         self._trail = Trail(self, axes, self.path, self.steps, bar=None if self.in_3d else 1184)
+        mark_goal(self, axes, self.optimum, self.goal, self._trail.path)
         if self.in_3d:
             self._bowl = Bowl(self, self.history, plane, limits, self.optimum, self.path)
 
@@ -121,8 +122,10 @@ class Descent(Scene):
         if self.in_3d:
             self._bowl.show(frame)
         now, end = float(self.steps[frame]), float(self.steps[-1])
-        figures = f"loss {self.losses[frame]:.5f}"
-        if self.logistic and "accuracy" in self.history:
+        figures = f"loss {_digits(self.losses[frame], '.5f')}"
+        if self.lost is not None and frame >= self.lost:
+            figures = f"diverged at iteration {self.steps[self.lost]:g}"
+        elif self.logistic and "accuracy" in self.history:
             figures += f"   accuracy {100 * self.history['accuracy'][frame]:.1f} %"
         elif "optimality" in self.history:
             figures += f"   max|∇L| {self.history['optimality'][frame]:.2e}"
@@ -210,6 +213,12 @@ class Descent(Scene):
 
     def _move_fit(self, frame: int) -> None:
         """The fit now and at earlier milestones, the older the fainter."""
+        if self.lost is not None and frame >= self.lost:
+            self._formula.set_text(f"diverged at iteration {self.steps[self.lost]:g}")
+        elif not self.logistic:
+            self._formula.set_text(_formula(*self.path[frame]))
+        else:
+            self._formula.set_text("")
         w0, w1 = self.path[frame]
         chosen = self._milestones[self._milestones < frame]
         lines = [np.column_stack([self._grid, self._curve(self.path[i])]) for i in chosen]
@@ -222,7 +231,6 @@ class Descent(Scene):
         x = self._rest[:, 0]
         ends = np.column_stack([x, w0 + w1 * x])
         self._residuals.set_segments(list(np.stack([self._rest, ends], axis=1)))
-        self._formula.set_text(f"ŷ = {w1:+.3f} x {'+' if w0 >= 0 else '−'} {abs(w0):.3f}")
 
     def _build_excess(self, left: float, right: float) -> None:
         """Loss above the optimum on log axes; iteration 0 stands left of 1."""
@@ -230,8 +238,9 @@ class Descent(Scene):
         excess = self.losses - self.optimum.loss
         positive = excess[np.isfinite(excess) & (excess > 0)]
         top = float(positive.max()) if len(positive) else 1.0
+        first = float(positive[0]) if len(positive) else 0.1
+        top = min(top, 1e3 * first)  # whoever diverges leaves the panel
         foot = max(float(positive.min()) if len(positive) else 0.1, 1e-13 * top)
-        top = min(top, 1e3 * max(float(excess[0]), foot))
         log_axis(axes, foot / 2.5, max(top, 10 * foot) * 2.5, at_most=6)
         last = max(float(self.steps[-1]), 10.0)
         self._log_steps = np.where(self.steps > 0, self.steps, 0.6)
@@ -242,3 +251,13 @@ class Descent(Scene):
         self._excess = Curves(self, axes, 20, lambda name, value: "")
         self._excess.add("excess", self._log_steps, excess, self.theme.accent)
         self._excess.finish()
+
+
+def _digits(value: float, form: str) -> str:
+    """A number in a fixed form, or in powers of ten once that would be long."""
+    return format(value, form if abs(value) < 1e5 else form[:-2] + "2e")
+
+
+def _formula(w0: float, w1: float) -> str:
+    """The fitted line, in words."""
+    return f"ŷ = {_digits(w1, '+.3f')} x {'+' if w0 >= 0 else '−'} {_digits(abs(w0), '.3f')}"

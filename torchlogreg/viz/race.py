@@ -15,7 +15,7 @@ from torchlogreg.viz.curves import Curves
 from torchlogreg.viz.labels import log_axis
 from torchlogreg.viz.palette import Theme
 from torchlogreg.viz.surface import Optimum, Plane, names, optimum, recorded_loss, window
-from torchlogreg.viz.trail import surface_from_above
+from torchlogreg.viz.trail import mark_goal, name_spot, surface_from_above
 
 SYMBOLS = "osD^vPX<>p"
 """Runs differ by colour and by shape."""
@@ -94,7 +94,6 @@ class Race(Scene):
             self.plane,
             limits,
             self.best,
-            self._goal,
             box=(64, 130, 656, 644),
             title="Paths on the loss surface" + ("" if flat else "  (slice through the optimum)"),
             quiet=True,
@@ -162,10 +161,12 @@ class Race(Scene):
         start = next(iter(self.paths.values()))[0]
         mark = axes.plot(*start, "o", ms=12, mfc="none", mec=theme.text, mew=2.4)
         self.moving(mark[0])
-        axes.annotate("start", start, (12, 10), textcoords="offset points", fontsize=10)
         for i, name in enumerate(self.histories):
             (mark,) = axes.plot([], [], SYMBOLS[i], ms=12, color=self._colors[name], **look)
             self._marks[name] = self.moving(mark)
+        together = np.concatenate(list(self.paths.values()))
+        mark_goal(self, axes, self.best, self._goal, together, quiet=True)
+        name_spot(self, axes, "start", start, together, ink=theme.text, halo=theme.background)
 
     def _move_path(self, name: str, i: int) -> None:
         """The path so far; outside the window a small hollow mark at its edge."""

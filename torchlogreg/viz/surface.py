@@ -13,6 +13,9 @@ from torchlogreg.viz import read
 MOST_TERMS = 4_000_000
 """Rows times grid points evaluated at once: 32 MB."""
 
+FIRST = 3
+"""Records that say how far to look around a start that was never bettered."""
+
 
 @dataclass(frozen=True)
 class Plane:
@@ -61,7 +64,7 @@ def loss_at(history: History, params: np.ndarray) -> np.ndarray:
     weight, intercept = split(history, np.atleast_2d(np.asarray(params, float)))
     values = np.empty(len(weight))
     chunk = max(1, MOST_TERMS // len(X))
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         for start in range(0, len(weight), chunk):
             part = slice(start, start + chunk)
             eta = weight[part] @ X.T + intercept[part, None]
@@ -70,7 +73,7 @@ def loss_at(history: History, params: np.ndarray) -> np.ndarray:
             else:
                 rows = y * np.logaddexp(0, -eta) + (1 - y) * np.logaddexp(0, eta)
             values[part] = rows.mean(axis=1)
-    return np.asarray(values + penalty_at(history, weight))
+        return np.asarray(values + penalty_at(history, weight))
 
 
 def split(history: History, params: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -98,8 +101,9 @@ def penalty_at(history: History, weight: np.ndarray) -> np.ndarray:
     share = {"L1": 1.0, "L2": 0.0}.get(kind, numbers.get("l1_ratio"))
     if share is None or "alpha" not in numbers:
         raise ValueError(f"the surface of a loss with the penalty {written} is not known here")
-    ridge = 0.5 * (weight**2).sum(axis=1)
-    return np.asarray(numbers["alpha"] * (share * np.abs(weight).sum(axis=1) + (1 - share) * ridge))
+    with np.errstate(over="ignore", invalid="ignore"):
+        ridge, lasso = 0.5 * (weight**2).sum(axis=1), np.abs(weight).sum(axis=1)
+        return np.asarray(numbers["alpha"] * (share * lasso + (1 - share) * ridge))
 
 
 def recorded_loss(history: History) -> np.ndarray:
@@ -113,7 +117,8 @@ def recorded_loss(history: History) -> np.ndarray:
     values = loss_at(history, history["params"])
     known = history["objective"] if not read.reweighted(history) else history["loss_unweighted"]
     penalty = penalty_at(history, split(history, history["params"])[0])
-    check = values - penalty if read.reweighted(history) else values
+    with np.errstate(invalid="ignore"):
+        check = values - penalty if read.reweighted(history) else values
     finite = np.isfinite(known) & np.isfinite(check)
     if not np.allclose(check[finite], known[finite], rtol=1e-3, atol=1e-6):
         raise ValueError(
@@ -123,16 +128,41 @@ def recorded_loss(history: History) -> np.ndarray:
     return values
 
 
+def diverged(history: History, losses: np.ndarray) -> int | None:
+    """The first record whose loss or parameters are not finite; None if all are."""
+    lost = ~(np.isfinite(losses) & np.isfinite(history["params"]).all(axis=1))
+    return int(lost.argmax()) if lost.any() else None
+
+
 def separable(history: History) -> bool:
-    """Whether one feature alone tells the classes apart, so that no finite optimum exists."""
-    facts = history.meta
+    """Whether one feature alone tells the classes apart: the loss falls towards 0 for ever."""
+    return lowest_without_optimum(history) == 0.0
+
+
+def lowest_without_optimum(history: History) -> float | None:
+    """What the loss falls towards where no finite parameters reach it; None where some do.
+
+    That is 0 for separable classes. Where they meet in one value of the feature (quasi-complete
+    separation; Albert and Anderson 1984), it is the entropy of the rows that have this value.
+    """
+    facts, y = history.meta, history.data["y"]
     if facts.get("model", {}).get("class") != "LogisticRegression":
-        return False
+        return None
     if facts.get("penalty", "None") != "None" or history.data["X"].shape[1] != 1:
-        return False
-    x, one = history.data["X"][:, 0], history.data["y"] >= 0.5
-    hard = np.isin(history.data["y"], (0, 1)).all()
-    return bool(hard and (x[one].min() >= x[~one].max() or x[one].max() <= x[~one].min()))
+        return None
+    if not np.isin(y, (0, 1)).all():
+        return None
+    x, one = history.data["X"][:, 0], y >= 0.5
+    if one.all() or not one.any():
+        return 0.0  # the intercept alone does it
+    x = x if x[one].mean() >= x[~one].mean() else -x
+    border, most = x[one].min(), x[~one].max()
+    if border < most or x.min() == x.max():
+        return None
+    tied = x == border if border == most else np.zeros(len(x), bool)
+    share = float(one[tied].mean()) if tied.any() else 0.0
+    entropy = -sum(p * np.log(p) for p in (share, 1 - share) if p > 0)
+    return float(tied.mean() * entropy)
 
 
 @dataclass(frozen=True)
@@ -149,8 +179,9 @@ class Optimum:
 
 def optimum(history: History, losses: np.ndarray) -> Optimum:
     """From ``meta["optimum"]`` if a fit wrote it there, else the best record; never computed."""
-    if separable(history):
-        return Optimum(None, 0.0, "no finite optimum")
+    lowest = lowest_without_optimum(history)
+    if lowest is not None:
+        return Optimum(None, lowest, "no finite optimum")
     known = history.meta.get("optimum")
     if known:
         params = np.asarray(known["params"], float)
@@ -165,12 +196,22 @@ def window(path: np.ndarray, goal: np.ndarray | None, aspect: float = 1.0) -> np
     """Limits ((left, right), (low, high)) of a picture of a path (m, 2).
 
     From the start to the goal (or the end), and the path as far as it stays within one such
-    distance of them: one that diverges cannot ruin the picture.
+    distance of them: one that diverges cannot ruin the picture. If the start is the goal, as when
+    nothing better was ever found, the first steps say how far to look.
+
+    Raises
+    ------
+    ValueError
+        If no point of the path is finite.
     """
     finite = path[np.isfinite(path).all(axis=1)]
+    if len(finite) == 0:
+        raise ValueError("no record has finite parameters, so there is no path; lower the rate")
     end = finite[-1] if goal is None else goal
     corners = np.stack([finite[0], end])
-    reach = max(float(np.abs(corners[0] - corners[1]).max()), 1e-3)
+    if np.allclose(corners[0], end):
+        corners = np.concatenate([corners, finite[:FIRST]])
+    reach = max(float(np.ptp(corners, axis=0).max()), 1e-3)
     low, high = corners.min(axis=0) - reach, corners.max(axis=0) + reach
     inside = finite[((finite >= low) & (finite <= high)).all(axis=1)]
     points = np.concatenate([corners, inside])

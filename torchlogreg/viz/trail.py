@@ -6,7 +6,6 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.path import Path
@@ -40,19 +39,17 @@ def surface_from_above(
     plane: Plane,
     limits: np.ndarray,
     best: Optimum,
-    goal: np.ndarray | None,
     *,
     box: tuple[float, float, float, float],
     title: str,
     quiet: bool = False,
 ) -> Any:
-    """A panel of filled level lines of the log excess loss, with a star at the optimum."""
+    """A panel of filled level lines of the log excess loss; ``mark_goal`` says where it leads."""
     theme = scene.theme
     axes: Any = scene.panel(*box, title=title)
     a, b, loss = surface_grid(history, plane, limits)
     logs, levels = excess_levels(loss - min(best.loss, float(np.nanmin(loss))))
     ramp = LinearSegmentedColormap.from_list("surface", theme.quiet if quiet else theme.surface)
-    ink, halo = (theme.text, theme.background) if quiet else (theme.on_surface, theme.halo)
     axes.contourf(a, b, logs, levels=levels, cmap=ramp, extend="both")
     axes.contour(
         a,
@@ -68,41 +65,115 @@ def surface_from_above(
     axes.set(xlim=limits[0], ylim=limits[1])
     axes.set_xlabel(plane.names[0], fontsize=11, labelpad=4)
     axes.set_ylabel(plane.names[1], fontsize=11, labelpad=4)
-    _mark_goal(axes, best.label, goal, limits, ink=ink, halo=halo)
     return axes
 
 
-def _mark_goal(
-    axes: Any, label: str, goal: np.ndarray | None, limits: np.ndarray, *, ink: str, halo: str
+def _why_none(best: Optimum) -> str:
+    """Why there is no star."""
+    if best.loss == 0:
+        return "separable data: no finite optimum,\nthe loss falls towards 0 for ever"
+    return f"quasi-separable data: no finite optimum,\nthe loss falls towards {best.loss:.4g}"
+
+
+def mark_goal(
+    scene: Scene,
+    axes: Any,
+    best: Optimum,
+    goal: np.ndarray | None,
+    paths: np.ndarray,
+    *,
+    quiet: bool = False,
 ) -> None:
-    """A star at the optimum, or why there is none; a star promises an optimum."""
-    effects: Any = [withStroke(linewidth=3, foreground=halo)]
+    """A star at the optimum and its name, over the paths, or why there is none.
+
+    To be called after the paths (m, 2) were handed to the scene: what comes later lies above.
+    """
+    theme = scene.theme
+    ink, halo = (theme.text, theme.background) if quiet else (theme.on_surface, theme.halo)
     if goal is None:
-        spot = {"transform": axes.transAxes, "ha": "left", "va": "top", "linespacing": 1.4}
-        axes.text(
-            0.03,
-            0.97,
-            "separable data: no finite optimum,\nthe loss falls towards 0 for ever",
-            fontsize=10,
-            color=ink,
-            path_effects=effects,
-            **spot,
-        )
+        _explain(axes, _why_none(best), paths, ink=ink, halo=halo)
         return
-    shape = "*" if label == "optimum" else "d"
-    star = {"marker": shape, "ms": 17 if shape == "*" else 9, "mec": halo, "mew": 1.2, "color": ink}
-    axes.plot(*goal, **star)
-    side = -1 if goal[0] > limits[0].mean() + 0.3 * np.ptp(limits[0]) else 1
-    axes.annotate(
-        label,
-        goal,
-        (14 * side, -13),
+    star = best.label == "optimum"  # a star promises an optimum
+    size = 9 if not star else 11 if quiet else 17  # many marks of a race end here
+    look = {"marker": "*" if star else "d", "ms": size, "mec": halo, "mew": 1.2, "color": ink}
+    scene.moving(axes.plot(*goal, **look)[0])
+    beside = "start" if np.allclose(goal, paths[0]) else ""
+    name_spot(scene, axes, best.label, goal, paths, ink=ink, halo=halo, beside=beside)
+
+
+def _explain(axes: Any, words: str, paths: np.ndarray, *, ink: str, halo: str) -> None:
+    """Words in the corner that the paths leave free."""
+    places = axes.transAxes.inverted().transform(axes.transData.transform(paths))
+    corners = [(0, 1), (0, 0), (1, 1), (1, 0)]
+    hits = [int((np.abs(places - corner) < (0.62, 0.16)).all(axis=1).sum()) for corner in corners]
+    x, y = corners[hits.index(min(hits))]
+    axes.text(
+        0.97 if x else 0.03,
+        0.97 if y else 0.03,
+        words,
+        fontsize=10,
+        color=ink,
+        linespacing=1.4,
+        ha="right" if x else "left",
+        va="top" if y else "bottom",
+        transform=axes.transAxes,
+        path_effects=[withStroke(linewidth=3, foreground=halo)],
+    )
+
+
+def name_spot(
+    scene: Scene,
+    axes: Any,
+    name: str,
+    spot: np.ndarray,
+    paths: np.ndarray,
+    *,
+    ink: str,
+    halo: str,
+    beside: str = "",
+) -> None:
+    """A name beside a spot, in the quarter where the paths (m, 2) cover it least.
+
+    It keeps clear of the name ``beside`` that this spot already has.
+    """
+    rank = _quarters(scene, axes, name, spot, paths)
+    if beside:
+        rank.remove(_quarters(scene, axes, beside, spot, paths)[0])
+    x, y = rank[0]
+    text = axes.annotate(
+        name,
+        spot,
+        (13 * x, 12 * y),
         textcoords="offset points",
         fontsize=10,
-        ha="left" if side > 0 else "right",
+        ha="left" if x > 0 else "right",
+        va="center",
         color=ink,
-        path_effects=effects,
+        path_effects=[withStroke(linewidth=3, foreground=halo)],
     )
+    scene.moving(text)
+
+
+def _quarters(
+    scene: Scene, axes: Any, name: str, spot: np.ndarray, paths: np.ndarray
+) -> list[tuple[int, int]]:
+    """Signs of offsets, best first: those that keep a name inside the axes and off the paths."""
+    t = np.linspace(0, 1, 12)[:, None, None]
+    dense = (paths[:-1] + t * np.diff(paths, axis=0)).reshape(-1, 2)
+    pixels = axes.transData.transform(np.concatenate([paths, dense]))
+    origin, (low, high) = axes.transData.transform(spot), axes.bbox.get_points()
+    point = scene.figure.dpi / 72
+    size = np.array([6.6 * len(name), 14.0]) * point
+    quarters = [(1, -1), (-1, -1), (1, 1), (-1, 1)]
+    covered = []
+    for quarter in quarters:
+        near = origin + np.array(quarter) * (13, 5) * np.array(point)
+        far = near + np.array(quarter) * size
+        foot, top = np.minimum(near, far), np.maximum(near, far)
+        hits = int(((pixels >= foot) & (pixels <= top)).all(axis=1).sum())
+        outside = bool((foot < low).any() or (top > high).any())
+        covered.append((outside, hits))
+    return [quarters[i] for i in sorted(range(4), key=lambda i: covered[i])]
 
 
 class Trail:
@@ -147,7 +218,8 @@ class Trail:
         scene.moving(start)
         (now,) = axes.plot([], [], color=theme.path[-1], ms=13, **look)
         self.now = scene.moving(now)
-        self._name_start(axes, theme)
+        look = {"ink": theme.text, "halo": theme.background}
+        name_spot(scene, axes, "start", self.path[0], self.path, **look)
         if bar is not None:
             self._bar(scene, bar, last)
 
@@ -163,20 +235,6 @@ class Trail:
         ]
         self.line.set_paths(paths)
         self.line.set_edgecolor(self.table[pieces[cuts[:-1]]])
-
-    def _name_start(self, axes: Axes, theme: Any) -> None:
-        x, y = self.path[0]
-        left = x > np.mean(axes.get_xlim()) + 0.3 * np.ptp(axes.get_xlim())
-        axes.annotate(
-            "start",
-            (x, y),
-            (-12 if left else 12, -12),
-            textcoords="offset points",
-            fontsize=10,
-            ha="right" if left else "left",
-            color=theme.text,
-            path_effects=[withStroke(linewidth=3, foreground=theme.background, alpha=0.7)],
-        )
 
     def _bar(self, scene: Scene, left: float, last: float) -> None:
         """Which colour is which iteration."""
