@@ -85,7 +85,7 @@ class Bowl:
         finite = path[np.isfinite(path).all(axis=1)]
         ahead = (finite[-1] - finite[0]) / np.ptp(limits, axis=1)
         axes.view_init(elev=40, azim=float(np.degrees(np.arctan2(ahead[1], ahead[0]))) + 38)
-        axes.set_box_aspect((1, 1, 0.72), zoom=0.98)
+        axes.set_box_aspect((1, 1, 0.72), zoom=0.94)
         for axis, name in zip(
             (axes.xaxis, axes.yaxis, axes.zaxis),
             (plane.names[0].split("  ")[0], plane.names[1].split("  ")[0], "loss"),
@@ -95,6 +95,7 @@ class Bowl:
             axis.line.set_color(theme.muted)
             axis._axinfo["grid"].update(color=theme.grid, linewidth=0.7)
             axis.set_label_text(name, fontsize=10.5, color=theme.muted)
+        axes.zaxis.labelpad = 1  # else its name leaves the panel
         axes.tick_params(labelsize=9, labelcolor=theme.muted, color=theme.muted, pad=0)
         axes.set(xlim=limits[0], ylim=limits[1])
         scene.figure.text(

@@ -163,11 +163,11 @@ def _quarters(
     pixels = axes.transData.transform(np.concatenate([paths, dense]))
     origin, (low, high) = axes.transData.transform(spot), axes.bbox.get_points()
     point = scene.figure.dpi / 72
-    size = np.array([6.6 * len(name), 14.0]) * point
+    size = np.array([6.6 * len(name) + 10, 24.0]) * point
     quarters = [(1, -1), (-1, -1), (1, 1), (-1, 1)]
     covered = []
     for quarter in quarters:
-        near = origin + np.array(quarter) * (13, 5) * np.array(point)
+        near = origin + np.array(quarter) * (7, 1) * np.array(point)  # a line is wide
         far = near + np.array(quarter) * size
         foot, top = np.minimum(near, far), np.maximum(near, far)
         hits = int(((pixels >= foot) & (pixels <= top)).all(axis=1).sum())
