@@ -124,7 +124,7 @@ class Descent(Scene):
         now, end = float(self.steps[frame]), float(self.steps[-1])
         figures = f"loss {_digits(self.losses[frame], '.5f')}"
         if self.lost is not None and frame >= self.lost:
-            figures = f"diverged at iteration {self.steps[self.lost]:g}"
+            figures = f"diverged at {read.unit([self.history])} {self.steps[self.lost]:g}"
         elif self.logistic and "accuracy" in self.history:
             figures += f"   accuracy {100 * self.history['accuracy'][frame]:.1f} %"
         elif "optimality" in self.history:
@@ -214,7 +214,8 @@ class Descent(Scene):
     def _move_fit(self, frame: int) -> None:
         """The fit now and at earlier milestones, the older the fainter."""
         if self.lost is not None and frame >= self.lost:
-            self._formula.set_text(f"diverged at iteration {self.steps[self.lost]:g}")
+            unit = read.unit([self.history])
+            self._formula.set_text(f"diverged at {unit} {self.steps[self.lost]:g}")
         elif not self.logistic:
             self._formula.set_text(_formula(*self.path[frame]))
         else:
