@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -157,10 +158,12 @@ class StopOnNonFinite(Hook):
         watched: dict[str, Tensor] = {n: p.detach() for n, p in state.model.named_parameters()}
         if isinstance(state.loss, Tensor):  # a foreign optimizer may return anything
             watched["loss"] = state.loss.detach()
-        finite = torch.stack([torch.isfinite(t).all() for t in watched.values()])
-        if bool(finite.all()):
+        sums = [t.sum() for t in watched.values()]  # not finite if any entry is not: one wait
+        if math.isfinite(float(sum(sums[1:], sums[0]))):
             return
-        name = next(n for n, t in watched.items() if not bool(torch.isfinite(t).all()))
+        name = next((n for n, t in watched.items() if not bool(torch.isfinite(t).all())), None)
+        if name is None:  # only the sum overflowed
+            return
         where, value = _entry(watched[name], ~torch.isfinite(watched[name]))
         what = f"{name}{where} is {value:g}"
         if name == "loss":  # it overflows first; the largest parameter tells why
