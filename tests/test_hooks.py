@@ -200,3 +200,13 @@ def test_progress_computes_figures_only_when_a_redraw_is_due(
     run(Tick(), Progress(force=True), max_epochs=9)
     assert drawn == [2, 6, 9]
     assert capsys.readouterr().err
+
+
+def test_ctrl_c_while_hooks_start_ends_the_fit_cleanly() -> None:
+    class Impatient(Hook):
+        def on_fit_start(self, state: FitState) -> None:
+            raise KeyboardInterrupt
+
+    case = problem("logistic")
+    result = fit(case.model(), case.X, case.y, hooks=[Impatient()])
+    assert result.stop_reason == "interrupted" and result.n_epochs == 0

@@ -10,17 +10,15 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
 
 from problems import CLASSIFIERS, problem
+from spy import Spy
 from torchlogreg import (
     BoostMisclassified,
     ClassBalanced,
     ClassMean,
     ClassWeights,
-    FitState,
     Focal,
-    Hook,
     Product,
     Smoothed,
     Snapshot,
@@ -30,28 +28,6 @@ from torchlogreg import (
 )
 
 F64 = torch.float64
-
-
-class Spy(Hook):
-    """Remembers sample weights and what was wrong before each epoch."""
-
-    def __init__(self) -> None:
-        self.weights: list[Tensor] = []
-        self.wrong: list[Tensor] = []
-
-    def on_fit_start(self, state: FitState) -> None:
-        """The errors that the first epoch's weights are made from."""
-        self._look(state)
-
-    def on_epoch_end(self, state: FitState) -> None:
-        """The weights of this epoch; the errors that the next one's are made from."""
-        self.weights.append(state.data.sample_weight.clone())
-        self._look(state)
-
-    def _look(self, state: FitState) -> None:
-        with torch.no_grad():
-            predicted = state.model.predict(state.model(state.data.X))
-        self.wrong.append(predicted != state.data.y)
 
 
 def snapshot(losses: list[float], y: list[int], predicted: list[int], previous: Any = None) -> Any:

@@ -117,6 +117,7 @@ def _flat_objective(
     target = model.target(y)
 
     def value(flat: Tensor) -> Tensor:
+        """The loss at flat parameters (P,), a scalar."""
         parts = torch.split_with_sizes(flat, [p.numel() for p in params])
         named = {n: part.view_as(p) for n, part, p in zip(names, parts, params, strict=True)}
         eta = torch.func.functional_call(model, named, (X, offset))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -156,11 +156,22 @@ def fit(
     schedule = None if scheduler is None else scheduler(instance)
     state = FitState(objective, instance, data, weighting, max_epochs)
     started: list[Hook] = []
-    try:
+    with _last_looks(state, started):
         for hook in hooks:
             started.append(hook)
             hook.on_fit_start(state)
         _train(state, batch_size, tol, schedule, hooks, generator)
+    return _result(state, tol, reason)
+
+
+@contextmanager
+def _last_looks(state: FitState, started: list[Hook]) -> Iterator[None]:
+    """Run the body; give each hook that was started its last look, come what may.
+
+    Ctrl-C is no error: it ends the fit, and the state says so.
+    """
+    try:
+        yield
     except KeyboardInterrupt:
         state.stop_reason = "interrupted"
     except BaseException as error:
@@ -170,7 +181,6 @@ def fit(
         with ExitStack() as last_looks:  # every hook gets its last look, even if another one fails
             for look in reversed(_overriding(tuple(started), "on_fit_end")):
                 last_looks.callback(look, state)
-    return _result(state, tol, reason)
 
 
 def _train(

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from torchlogreg.hooks.events import EventFile, event_file
 from torchlogreg.hooks.moments import Moments
-from torchlogreg.hooks.pace import check_every
-from torchlogreg.hooks.view import View, choose_view, labels_of
+from torchlogreg.hooks.pace import check_every, check_size
+from torchlogreg.hooks.view import View, choose_view, class_labels, labels_of
 from torchlogreg.models import OrdinalRegression
 from torchlogreg.state import FitState, Hook
 
@@ -77,8 +77,7 @@ class TensorBoardBoundary(Hook):
         check_every(every)
         if isinstance(features, str) and features != "pca":
             raise ValueError(f"features is {features!r}, but it is two columns or 'pca'")
-        if not 240 <= size <= 2000:
-            raise ValueError(f"size is {size}, but pictures are 240 to 2000 pixels wide")
+        check_size(size)
         # Imported now, not when the clock of the fit runs: matplotlib takes a second.
         import torchlogreg.viz.raster_boundary
         import torchlogreg.viz.raster_curve  # noqa: F401
@@ -112,10 +111,7 @@ class TensorBoardBoundary(Hook):
         if not self._open:  # another hook failed before this one started
             return
         self._open = False
-        try:
-            self._moments.last(state)
-        finally:
-            self.events.close()
+        self._moments.finish(state)
 
     def _scene(self, state: FitState, view: View) -> Any:
         """What all pictures have in common."""
@@ -124,10 +120,7 @@ class TensorBoardBoundary(Hook):
 
         model, data = state.model, state.data
         n_classes = model.n_classes or 0
-        names = [f"class {j}" for j in range(n_classes)]
-        names = names if self.class_names is None else [str(name) for name in self.class_names]
-        if len(names) != n_classes:
-            raise ValueError(f"{len(names)} class_names for {n_classes} classes; name each one")
+        names = class_labels(n_classes, self.class_names)
         self._rows = torch.as_tensor(shown_rows(len(data)), device=data.X.device)
         y = data.y[self._rows]
         weight = data.sample_weight

@@ -13,8 +13,8 @@ from torchlogreg.hooks import summaries
 from torchlogreg.hooks.events import EventFile, event_file
 from torchlogreg.hooks.hparams import settings
 from torchlogreg.hooks.moments import Moments
-from torchlogreg.hooks.pace import check_every
-from torchlogreg.hooks.view import labels_of
+from torchlogreg.hooks.pace import check_every, check_size
+from torchlogreg.hooks.view import class_labels, labels_of
 from torchlogreg.models import OrdinalRegression
 from torchlogreg.state import FitState, Hook
 
@@ -102,8 +102,7 @@ class TensorBoardDetails(Hook):
         size: int = 360,
     ) -> None:
         check_every(every)
-        if not 240 <= size <= 2000:
-            raise ValueError(f"size is {size}, but pictures are 240 to 2000 pixels wide")
+        check_size(size)
         # Imported now, not when the clock of the fit runs: they take a second.
 
         import torchlogreg.viz.raster_scores  # noqa: F401
@@ -118,10 +117,7 @@ class TensorBoardDetails(Hook):
     def on_fit_start(self, state: FitState) -> None:
         """Write the summary and the layout of the charts."""
         n_classes = state.model.n_classes or 0
-        names = [f"class {j}" for j in range(n_classes)]
-        names = names if self.class_names is None else [str(name) for name in self.class_names]
-        if len(names) != n_classes:
-            raise ValueError(f"{len(names)} class_names for {n_classes} classes; name each one")
+        names = class_labels(n_classes, self.class_names)
         self.events.open()
         self._open = True
         self._names = tuple(names)
@@ -145,10 +141,7 @@ class TensorBoardDetails(Hook):
         if not self._open:  # another hook failed before this one started
             return
         self._open = False
-        try:
-            self._moments.last(state)
-        finally:
-            self.events.close()
+        self._moments.finish(state)
 
     def _make_pictures(self, ordered: bool) -> None:
         """The static parts."""

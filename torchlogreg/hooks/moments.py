@@ -89,6 +89,13 @@ class Moments:
             suffixes = ("", "/last") if state.epoch > self._newest else ("/last",)
             self._publish(suffixes, state.epoch, self.take(state))
 
+    def finish(self, state: FitState) -> None:
+        """The end of the fit, after which the event file has one user less."""
+        try:
+            self.last(state)
+        finally:
+            self.events.close()
+
     def _oldest(self) -> None:
         """What has waited longest."""
         with self._budget.spend():

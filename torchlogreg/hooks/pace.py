@@ -62,3 +62,9 @@ def check_every(every: int | None) -> None:
     """Refuse what is no distance between epochs."""
     if every is not None and every < 1:
         raise ValueError(f"every is {every}, but it counts epochs from 1")
+
+
+def check_size(size: int) -> None:
+    """Refuse pictures too small to read or too large to send."""
+    if not 240 <= size <= 2000:
+        raise ValueError(f"size is {size}, but pictures are 240 to 2000 pixels wide")

@@ -14,7 +14,7 @@ from torchlogreg.data import Batch
 from torchlogreg.hooks.events import EventFile, event_file
 from torchlogreg.hooks.landscape import flat_params, objective_on, param_names
 from torchlogreg.hooks.moments import Moments
-from torchlogreg.hooks.pace import check_every, next_dense
+from torchlogreg.hooks.pace import check_every, check_size, next_dense
 from torchlogreg.hooks.view import choose_view
 from torchlogreg.objective import Objective
 from torchlogreg.state import FitState, Hook
@@ -78,8 +78,7 @@ class TensorBoardSurface(Hook):
         check_every(every)
         if isinstance(coefficients, str) and coefficients != "pca":
             raise ValueError(f"coefficients is {coefficients!r}, but it is two names or 'pca'")
-        if not 240 <= size <= 2000:
-            raise ValueError(f"size is {size}, but pictures are 240 to 2000 pixels wide")
+        check_size(size)
         # Imported now, not when the clock of the fit runs: matplotlib takes a second.
         import torchlogreg.viz.raster_surface  # noqa: F401
 
@@ -125,10 +124,7 @@ class TensorBoardSurface(Hook):
         if not self._open:  # another hook failed before this one started
             return
         self._open = False
-        try:
-            self._moments.last(state)
-        finally:
-            self.events.close()
+        self._moments.finish(state)
 
     def _choose(self, state: FitState) -> tuple[list[int] | None, tuple[str, str]]:
         """Indices into the parameter vector (None for the principal plane), and their names."""

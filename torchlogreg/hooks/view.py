@@ -139,3 +139,18 @@ def _principal(X: Tensor) -> View:
     share = (100 * largest[:2] / largest.sum().clamp_min(1e-30)).tolist()
     labels = tuple(f"principal axis {j + 1} ({share[j]:.0f} % of variance)" for j in range(2))
     return View(mean, axes * sign, labels)
+
+
+def class_labels(n_classes: int, class_names: Sequence[str] | None) -> list[str]:
+    """The user's names of the classes, or "class 0", "class 1", ...
+
+    Raises
+    ------
+    ValueError
+        If there are more or fewer names than classes.
+    """
+    if class_names is None:
+        return [f"class {j}" for j in range(n_classes)]
+    if len(class_names) != n_classes:
+        raise ValueError(f"{len(class_names)} class_names for {n_classes} classes; name each one")
+    return [str(name) for name in class_names]

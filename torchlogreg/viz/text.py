@@ -114,6 +114,7 @@ def glyph(character: str, face: Face) -> Glyph:
     renderer = make(int(3 * em) + 2, rows, face.dpi)
 
     def width(text: str) -> float:
+        """Pixels that matplotlib advances."""
         return float(renderer.get_text_width_height_descent(text, font, False)[0])
 
     gc = renderer.new_gc()
