@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from problems import MODELS, problem
-from torchlogreg import FitResult, FitState, Hook, LinearRegression, LogisticRegression, fit
+from torchlogreg import FitResult, FitState, Focal, Hook, LinearRegression, LogisticRegression, fit
 from torchlogreg.hooks import EarlyStopping, Recorder, StopOnNonFinite
 
 
@@ -203,6 +203,34 @@ def test_the_first_non_finite_entry_is_named() -> None:
 
     result = run(Spoil(), StopOnNonFinite(), name="softmax")
     assert "weight[1, 2] is nan after epoch 3 with lr 0.1;" in result.stop_reason
+
+
+class Overwrite(Hook):
+    """Puts a number into a parameter at one epoch."""
+
+    def __init__(self, epoch: int, value: float) -> None:
+        self.epoch, self.value = epoch, value
+
+    @torch.no_grad()
+    def on_epoch_end(self, state: FitState) -> None:
+        if state.epoch == self.epoch:
+            state.model.weight[0, 1] = self.value
+
+
+@pytest.mark.parametrize("epoch", [1, 12, 15, 200, 299, 300])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_a_spoilt_parameter_stops_the_fit_within_an_epoch(epoch: int, value: float) -> None:
+    # The loss that a step returns is older than the parameters: it shows what the step before did.
+    result = run(Overwrite(epoch, value), StopOnNonFinite(), max_epochs=300)
+    assert result.stop_reason.startswith("non-finite: weight[0, ")
+    assert epoch <= result.n_epochs <= epoch + 1
+    assert f"after epoch {result.n_epochs} with" in result.stop_reason
+
+
+def test_a_weighting_is_never_asked_about_parameters_that_are_no_numbers() -> None:
+    # It would raise, and the run would end as an error that names the weighting.
+    result = run(Overwrite(33, torch.nan), StopOnNonFinite(), max_epochs=99, weighting=Focal())
+    assert result.stop_reason.startswith("non-finite: weight[0, 1] is nan after epoch 33 with")
 
 
 def test_finite_fits_are_left_alone() -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import socket
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from torchlogreg.hooks.pace import Budget
+from torchlogreg.hooks.records import Records
+
+PREFIX = "events.out.tfevents."
+"""Of the names of the files that TensorBoard reads."""
 
 
 class EventFile:
@@ -59,15 +62,12 @@ class EventFile:
             If it holds the events of an earlier run.
         """
         if self._file is None:
-            _check_folder(self.log_dir)
             self.tags, self._last_words = {}, []
             self.budget = Budget(self.share)
-            from tensorboard.summary.writer.record_writer import RecordWriter
-
             # Files of one process and second still differ in name.
             name = f"{time.time():.0f}.{socket.gethostname()}.{os.getpid()}.{time.time_ns()}"
-            self._path, self._discarded = self.log_dir / f"events.out.tfevents.{name}", False
-            self._file = RecordWriter(open(self._path, "xb"))
+            self._path, self._discarded = self.log_dir / f"{PREFIX}{name}", False
+            self._file = _new_file(self._path)
             self._event(file_version="brain.Event:2")
         self._users += 1
 
@@ -136,17 +136,20 @@ def event_file(target: str | os.PathLike[str] | EventFile) -> EventFile:
     return target if isinstance(target, EventFile) else EventFile(target)
 
 
-def _check_folder(folder: Path) -> None:
-    """Make the folder and prove that a file can be written there and starts a run of its own."""
+def _new_file(path: Path) -> Records:
+    """Make the folder and a file there, which starts a run of its own."""
+    folder = path.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
+        taken = any(name.startswith(PREFIX) for name in os.listdir(folder))
+        file = None if taken else open(path, "xb")
     except OSError as error:
         raise OSError(
             f"log_dir {str(folder)!r} cannot be written ({error.strerror}); choose another folder"
         ) from None
-    if any(folder.glob("events.out.tfevents.*")):
+    if file is None:
         raise FileExistsError(
             f"log_dir {str(folder)!r} holds the events of an earlier run, and TensorBoard would "
             "mix the two; give every run a folder of its own, and all hooks of a fit one EventFile"
         )
+    return Records(file)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from torchlogreg.data import Batch
+from torchlogreg.hooks.pace import next_dense
 from torchlogreg.hooks.recorder import learning_rate
 from torchlogreg.inputs import as_tensor, make_data
 from torchlogreg.state import FitState, Hook
@@ -148,15 +149,34 @@ class EarlyStopping(Hook):
 
 
 class StopOnNonFinite(Hook):
-    """Stops as soon as a parameter or the loss is NaN or infinite, and says which and when.
+    """Stops a fit whose loss or parameters are NaN or infinite, and says which and when.
+
+    The loss of the last step is looked at after every epoch. It was computed before that step, so
+    a parameter that the very last step spoilt shows one epoch later. The parameters themselves are
+    looked at after each of the first twelve epochs, then log-spaced, and after the last one; after
+    every epoch if the optimizer returns no loss, or if the weighting follows the model and would
+    be asked about numbers that are none.
 
     Costs one wait for the device per epoch.
     """
 
+    def on_fit_start(self, state: FitState) -> None:
+        """Begin with the first epoch."""
+        self._next = 1
+
     def on_epoch_end(self, state: FitState) -> None:
-        """Look at all parameters and at the loss of the last step."""
+        """Look at the loss, and at the parameters if it is their turn."""
+        tells = isinstance(state.loss, Tensor)  # a foreign optimizer may return anything
+        if tells and state.epoch < self._next and math.isfinite(state.loss.item()):
+            return
+        if not state.weighting.adaptive:
+            self._next = min(next_dense(state.epoch), state.max_epochs)
+        self._look(state)
+
+    def _look(self, state: FitState) -> None:
+        """All parameters, and the loss of the last step."""
         watched: dict[str, Tensor] = {n: p.detach() for n, p in state.model.named_parameters()}
-        if isinstance(state.loss, Tensor):  # a foreign optimizer may return anything
+        if isinstance(state.loss, Tensor):
             watched["loss"] = state.loss.detach()
         sums = [t.sum() for t in watched.values()]  # not finite if any entry is not: one wait
         if math.isfinite(float(sum(sums[1:], sums[0]))):
