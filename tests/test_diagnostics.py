@@ -8,9 +8,9 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from torchlogreg import LogisticRegression, diagnostics, fit
+from torchlogreg import LogisticRegression, fit
 from torchlogreg.datasets import load
-from torchlogreg.diagnostics import separation
+from torchlogreg.diagnostics import cone, separation
 
 
 def spector():
@@ -218,7 +218,6 @@ def test_tensors_and_frames_are_read():
 
 
 BAD = [
-    (np.zeros((2, 1)), np.array([0.0, 0.5]), "row 1: target 0.5 is soft"),
     (np.zeros((2, 1)), np.array([0, 2]), "row 1: target 2 is neither"),
     (np.zeros((2, 1)), np.zeros(3), "X has 2 rows, but the target has 3"),
     (np.array([[0.0], [np.nan]]), np.zeros(2), "row 1"),
@@ -235,6 +234,4 @@ def test_bad_input_is_named_in_one_line(X, y, message):
 
 def test_an_unsolved_program_is_an_error_and_not_an_answer():
     with pytest.raises(RuntimeError, match="was not solved"):
-        diagnostics._solve(
-            np.ones(1), np.array([[1.0]]), np.array([-1.0]), np.array([(0.0, np.inf)])
-        )
+        cone.solve(np.ones(1), np.array([[1.0]]), np.array([-1.0]), np.array([(0.0, np.inf)]))

@@ -1,0 +1,218 @@
+"""Directions along which no row's loss ever rises, found by linear programs on few rows at a time.
+
+Such directions form the cone ``A b >= 0``: row ``m`` of ``A`` asks that one contrast of one data
+row's ``eta`` does not fall. ``A`` is never formed; the programs see the rows that matter.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+STRICT = 1e-8
+"""Rise, per unit of a column's range, from which on a contrast counts as rising."""
+_SLACK = 1e-9
+
+
+class OutOfTime(RuntimeError):
+    """The limit was reached before the answer was certain."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cone:
+    """``A b >= 0`` for ``b = (weight direction (r, p), intercept direction (q,))``, flat (d,).
+
+    Attributes
+    ----------
+    X : ndarray, shape (n, p)
+        Rows, columns scaled to a largest absolute value of about one.
+    by_weight : ndarray, shape (c, r)
+        For each kind of contrast, what it takes of each score.
+    by_intercept : ndarray, shape (c, q)
+        What it takes of each intercept parameter.
+    row, code : ndarray, shape (m,)
+        Data row and kind of contrast of every constraint.
+    always : ndarray, shape (f, d)
+        Further constraints, which count for nothing: cutpoints keep their order.
+    """
+
+    X: Floats
+    by_weight: Floats
+    by_intercept: Floats
+    row: Integers
+    code: Integers
+    always: Floats
+
+    @property
+    def n_weights(self) -> int:
+        """``r p``: the leading entries of ``b``."""
+        return self.by_weight.shape[1] * self.X.shape[1]
+
+    @property
+    def size(self) -> int:
+        """``d``, the length of ``b``."""
+        return self.n_weights + self.by_intercept.shape[1]
+
+    def rises(self, b: Floats) -> Floats:
+        """``A b`` (m,)."""
+        direction = b[: self.n_weights].reshape(self.by_weight.shape[1], -1)
+        scores = self.X @ direction.T  # (n, r)
+        intercepts = self.by_intercept @ b[self.n_weights :]
+        rises: Floats = intercepts[self.code]
+        for a, taken in enumerate(self.by_weight.T):
+            rises += scores[self.row, a] * taken[self.code]
+        return rises
+
+    def rows(self, index: Integers) -> Floats:
+        """``A[index]``, dense."""
+        code, X = self.code[index], self.X[self.row[index]]
+        weights = self.by_weight[code][:, :, None] * X[:, None, :]
+        return np.hstack((weights.reshape(len(index), -1), self.by_intercept[code]))
+
+    def total(self, chosen: Mask) -> Floats:
+        """``sum of A[chosen]`` (d,)."""
+        code, row = self.code[chosen], self.row[chosen]
+        n = len(self.X)
+        parts = [np.bincount(row, taken[code], minlength=n) @ self.X for taken in self.by_weight.T]
+        counts = np.bincount(code, minlength=len(self.by_intercept))
+        return np.concatenate((*parts, counts @ self.by_intercept))
+
+
+def rising(cone: Cone, deadline: float = np.inf) -> Mask:
+    """Constraints (m,) that some direction of the cone satisfies strictly.
+
+    1. Among the constraints not yet known to rise, find the direction in the cone that lifts their
+       sum most. If it lifts none, none can be lifted: done.
+    2. Those it lifts are known now, and need not be asked again: directions may be added, and a
+       long enough stretch of this one pays for whatever a later one takes from them.
+    3. Repeat with the rest; at most ``d`` times, since each round meets a smaller face of the cone.
+
+    Parameters
+    ----------
+    cone : Cone
+    deadline : float
+        In units of ``time.monotonic()``.
+
+    Raises
+    ------
+    OutOfTime
+        If the deadline passed.
+    """
+    rest = np.ones(len(cone.row), dtype=bool)
+    while rest.any():
+        b = _steepest(cone, rest, deadline)  # 1
+        lifted = rest & (cone.rises(b) > STRICT)
+        if not lifted.any():
+            break
+        rest &= ~lifted  # 2, 3
+    return ~rest
+
+
+def shortest(cone: Cone, strict: Mask, deadline: float = np.inf) -> Floats:
+    """The direction (d,) of least absolute weights that lifts ``strict`` by 1 or more.
+
+    It uses few columns, which are the ones to look at. Intercepts are free of charge. Constraints
+    are added as they are found broken, so that the last program, over few rows, solves them all.
+    """
+    d = cone.size
+    cost = np.zeros(2 * d)  # b is the difference of two non-negative halves
+    cost[: cone.n_weights] = cost[d : d + cone.n_weights] = 1
+    bounds = np.array([(0, np.inf)] * (2 * d))
+    index = _spread(np.flatnonzero(strict), 20 * d)
+    while True:
+        A = np.vstack((cone.rows(index), cone.always))
+        limits = np.concatenate((-strict[index].astype(float), np.zeros(len(cone.always))))
+        halves = solve(cost, np.hstack((-A, A)), limits, bounds, deadline)
+        b = halves[:d] - halves[d:]
+        short = cone.rises(b) - strict
+        tolerance = 1e-7 * max(1.0, float(np.abs(b).max()))
+        added = _worst(short, short < -tolerance, 20 * d)
+        added = np.setdiff1d(added, index)
+        if not len(added):
+            return b
+        index = np.concatenate((index, added))
+
+
+def solve(
+    cost: Floats, constraints: Any, limits: Floats, bounds: Any, deadline: float = np.inf
+) -> Floats:
+    """The minimiser of ``cost . v`` subject to ``constraints v <= limits``, by HiGHS.
+
+    Raises
+    ------
+    OutOfTime
+        If the deadline passed.
+    RuntimeError
+        If there is no solution.
+    """
+    from scipy.optimize import linprog
+
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise OutOfTime("the linear programs took longer than allowed")
+    options = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}
+    if np.isfinite(left):
+        options["time_limit"] = left
+    result = linprog(
+        cost, A_ub=constraints, b_ub=limits, bounds=bounds, method="highs", options=options
+    )
+    if result.status == 1:
+        raise OutOfTime("the linear programs took longer than allowed")
+    if result.status != 0:
+        raise RuntimeError(
+            f"the linear program of the separation test was not solved ({result.message}); scale "
+            "the columns, or look at them one by one"
+        )
+    solution: Floats = result.x
+    return solution
+
+
+def _steepest(cone: Cone, rest: Mask, deadline: float) -> Floats:
+    """Maximises the sum of ``A[rest] b`` over ``A[rest] b >= 0``, ``-1 <= b <= 1``.
+
+    Few constraints at first: on overlapping rows a handful already leaves no direction, which then
+    is the answer for all; otherwise those that are broken most are added.
+    """
+    total = cone.total(rest)
+    largest = np.abs(total).max()
+    if largest == 0:
+        return np.zeros(cone.size)
+    cost = -total / largest
+    index = _spread(np.flatnonzero(rest), 20 * cone.size)
+    while True:
+        A = np.vstack((cone.rows(index), cone.always))
+        b = solve(cost, -A, np.zeros(len(A)), (-1, 1), deadline)
+        if cost @ b > -1e-13:
+            return np.zeros(cone.size)
+        rises = cone.rises(b)
+        added = np.setdiff1d(_worst(rises, rest & (rises < -_SLACK), 20 * cone.size), index)
+        if not len(added):
+            return b
+        index = np.concatenate((index, added))
+
+
+def _spread(index: Integers, count: int) -> Integers:
+    """At most ``count`` entries of ``index``, evenly spread and a little shaken."""
+    count = max(200, count)
+    if len(index) <= count:
+        return index
+    steps = np.random.default_rng(0).random(count)  # rows may come in a regular order
+    return index[((np.arange(count) + steps) * (len(index) / count)).astype(np.int64)]
+
+
+def _worst(values: Floats, allowed: Mask, count: int) -> Integers:
+    """The ``count`` smallest of the allowed, each value once: equal rows say the same."""
+    index = np.flatnonzero(allowed)
+    count = max(200, count)
+    if len(index) > 10 * count:
+        index = index[np.argpartition(values[index], 10 * count)[: 10 * count]]
+    _, first = np.unique(values[index], return_index=True)
+    return index[first[:count]]

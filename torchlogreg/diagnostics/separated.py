@@ -1,0 +1,257 @@
+"""Separation: whether rows can be told apart so well that no finite estimate exists."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from torchlogreg.base import Model
+from torchlogreg.curvature import mix_matrix
+from torchlogreg.diagnostics.cone import Cone, Floats, Integers, Mask, rising, shortest
+from torchlogreg.diagnostics.wording import listed
+from torchlogreg.inputs import as_matrix, as_tensor
+from torchlogreg.models import LogisticRegression, OrdinalRegression, SoftmaxRegression
+from torchlogreg.sample_weights import checked_weights
+from torchlogreg.scaling import Standardizer
+from torchlogreg.weighting import class_shares
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Separation:
+    """Whether a direction tells the classes apart, and which.
+
+    Attributes
+    ----------
+    kind : {"none", "quasi", "complete"}
+        "complete": every row lies strictly on its own side (of every rival class). "quasi": no row
+        lies on a wrong side, and some, not all, lie strictly on theirs. In both cases the
+        likelihood rises for ever along the direction and has no maximum. "none": it has one.
+    direction : ndarray, shape (p,), or (K, p) for multinomial models
+        What the weight adds for ever, along the raw columns. Binary: ``X @ direction + intercept``
+        is >= 0 for class 1 and <= 0 for class 0 (up to rounding). Multinomial: row ``c`` minus row
+        ``j`` is >= 0 on the rows of class ``c``. Ordinal: ``X @ direction`` lies between the two
+        entries of ``intercept`` around the row's level. Zero if there is none; only signs and
+        proportions count.
+    intercept : float, or ndarray of shape (K,) (multinomial) or (K - 1,) (ordinal cutpoints)
+        Zero without an intercept.
+    columns : tuple of int
+        Columns with a part in the direction, which is chosen to have few.
+    n_certain : int
+        Rows strictly on their own side of everything: their fitted probability goes to 1.
+    n_rows : int
+        Rows with weight.
+    n_improved : int
+        Rows whose likelihood rises for ever; more than ``n_certain`` where only some of several
+        classes are excluded.
+    """
+
+    kind: Literal["none", "quasi", "complete"]
+    direction: Floats
+    intercept: float | Floats
+    columns: tuple[int, ...]
+    n_certain: int
+    n_rows: int
+    n_improved: int = 0
+
+    def describe(self, feature_names: Sequence[str] | None = None) -> str:
+        """One line: what was found, which columns do it, and what to do.
+
+        Parameters
+        ----------
+        feature_names : sequence of str, length p, optional
+            Default: the numbers of the columns.
+        """
+        if self.kind == "none":
+            return "the classes overlap: the maximum-likelihood estimate exists"
+        by = listed(self.columns, feature_names) if self.columns else "the intercept alone"
+        how = "completely" if self.kind == "complete" else "quasi-completely"
+        what = f"{self.n_certain} of {self.n_rows} rows can be predicted with certainty"
+        if self.n_certain == 0:
+            what = f"some class can be excluded for {self.n_improved} of {self.n_rows} rows"
+        return (
+            f"the classes are {how} separated by {by}: {what} and no finite "
+            "maximum-likelihood estimate exists; add a penalty such as L2, or change the columns"
+        )
+
+    def __str__(self) -> str:
+        """The description, with columns by number."""
+        return self.describe()
+
+
+def separation(
+    X: Any, y: Any, *, bias: bool = True, sample_weight: Any = None, model: Model | None = None
+) -> Separation:
+    """Decide by linear programming whether the classes can be separated.
+
+    1. Centre (with an intercept) and scale the columns; leave out rows without weight.
+    2. Every row asks that nothing it says against be favoured: a row of class 1 that ``x . b`` be
+       >= 0, of class ``c`` that ``eta_c - eta_j`` be >= 0 for every ``j``, of an ordinal level that
+       ``x . b`` stay between the directions of its cutpoints, which keep their order. A soft target
+       asks this for each class it deems possible, so a binary one binds both ways. Directions that
+       satisfy all are those along which the likelihood never falls; it rises along those that
+       satisfy some strictly.
+    3. Find all that can be satisfied strictly (:func:`torchlogreg.diagnostics.cone.rising`). None
+       means that the estimate exists, all that separation is complete.
+    4. Of the directions that do so, take the one with the smallest sum of absolute weights.
+    5. Fold the scaling back.
+
+    Parameters
+    ----------
+    X : Tensor, array or frame, shape (n, p)
+    y : Tensor, array or series, shape (n,) or (n, K)
+        Targets as the model takes them, hard or soft.
+    bias : bool
+        Whether the binary model has an intercept: with one, more sets are separable. A ``model``
+        speaks for itself.
+    sample_weight : array, shape (n,), optional
+        Only whether a weight is zero matters.
+    model : Model, optional
+        Its kind, number of classes and intercept decide; its parameters do not matter, nor do links
+        or offsets. Default: binary logistic regression.
+
+    Returns
+    -------
+    Separation
+
+    Raises
+    ------
+    ValueError
+        If X or y cannot be data of such a model, or it has no classes.
+    RuntimeError
+        If a linear program cannot be solved.
+
+    Notes
+    -----
+    Exact up to rounding: overlaps below 1e-8 of a column's range are not seen. On overlapping rows
+    the programs are solved on a few hundred rows, whatever the number of all.
+
+    References
+    ----------
+    Albert and Anderson, On the existence of maximum likelihood estimates in logistic regression
+    models, Biometrika 71 (1984). Konis, Linear programming algorithms for detecting separated data
+    in binary logistic regression models, thesis, Oxford (2007). Rockafellar, Convex analysis
+    (1970), section 27: a maximum exists unless there is such a direction.
+    """
+    rows = as_matrix(X, torch.empty(0, dtype=torch.float64))
+    if model is None:
+        model = LogisticRegression(rows.shape[1], bias=bias, dtype=torch.float64)
+    if model.n_classes is None:
+        raise ValueError(f"{type(model).__name__} has no classes, so none can be separated")
+    target = model.target(as_tensor(y, "the target", torch.device("cpu")).detach())
+    if len(target) != len(rows):
+        raise ValueError(
+            f"X has {len(rows)} rows, but the target has {len(target)}; they must match"
+        )
+    if sample_weight is not None:
+        weights = as_tensor(sample_weight, "sample_weight", torch.device("cpu")).detach()
+        counted = checked_weights(weights, len(rows), "sample_weight") > 0
+        rows, target = rows[counted], target[counted]
+    return separation_of(model, rows, target)
+
+
+def separation_of(
+    model: Model, X: torch.Tensor, y: torch.Tensor, *, seconds: float = float("inf")
+) -> Separation:
+    """The same for checked float64 rows on the CPU; raises ``OutOfTime`` after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    mean = Standardizer.of(X, centre=_has_intercept(model)).mean  # 1
+    centred = (X - mean).numpy()
+    scale = np.abs(centred).max(axis=0)
+    scale[scale == 0] = 1.0
+    cone = cone_of(model, centred / scale, y)  # 2
+    strict = rising(cone, deadline)  # 3
+    certain, improved = _per_row(cone, strict)
+    direction = np.zeros(cone.size)
+    if strict.any():
+        direction = shortest(cone, strict, deadline)  # 4
+    kind: Literal["none", "quasi", "complete"] = (
+        "complete" if strict.all() else "quasi" if strict.any() else "none"
+    )
+    weight, intercept = _unfold(model, cone, direction, scale, mean.numpy())  # 5
+    columns = tuple(int(j) for j in np.flatnonzero(np.abs(np.atleast_2d(weight)).max(axis=0)))
+    return Separation(kind, weight, intercept, columns, certain, len(X), improved)
+
+
+def cone_of(model: Model, X: Floats, y: torch.Tensor) -> Cone:
+    """The directions along which no row's likelihood falls."""
+    n_classes = model.n_classes or 0
+    possible = _possible(y, n_classes)  # (n, K)
+    R = mix_matrix(model).double().cpu().numpy()
+    J = _natural_jacobian(model, R)
+    contrasts, row, code = [], [], []
+    for c in range(n_classes):
+        members = np.flatnonzero(possible[:, c])
+        for contrast in _contrasts(model, c, len(R)):
+            row.append(members)
+            code.append(np.full(len(members), len(contrasts)))
+            contrasts.append(contrast)
+    C = np.array(contrasts)
+    by_weight, by_intercept = C @ R, C @ J
+    always = np.zeros((0, by_weight.shape[1] * X.shape[1] + J.shape[1]))
+    if isinstance(model, OrdinalRegression):
+        steps = np.diff(J, axis=0)
+        always = np.hstack((np.zeros((len(steps), X.shape[1])), steps))
+    return Cone(X, by_weight, by_intercept, np.concatenate(row), np.concatenate(code), always)
+
+
+def _contrasts(model: Model, c: int, k: int) -> list[Floats]:
+    """What of eta (k,) a row of class ``c`` wants not to fall."""
+    unit = np.eye(k)
+    if isinstance(model, SoftmaxRegression):
+        return [unit[c] - unit[j] for j in range(k) if j != c]
+    if isinstance(model, OrdinalRegression):
+        return ([unit[c]] if c < k else []) + ([-unit[c - 1]] if c > 0 else [])
+    return [unit[0] if c == 1 else -unit[0]]
+
+
+def _possible(y: torch.Tensor, n_classes: int) -> Mask:
+    """Classes (n, K) to which the target gives a part of a row."""
+    shares = class_shares(y, torch.float64).cpu().numpy()
+    possible: Mask = np.zeros((len(shares), n_classes), dtype=bool)
+    possible[:, : shares.shape[1]] = shares > 0
+    return possible
+
+
+def _natural_jacobian(model: Model, R: Floats) -> Floats:
+    """Intercepts of eta by free intercepts or cutpoints, (k, q)."""
+    if isinstance(model, OrdinalRegression):
+        return np.eye(len(R))[:, int(model.first is None) :]
+    return R if model.bias is not None else R[:, :0]
+
+
+def _has_intercept(model: Model) -> bool:
+    return model.bias is not None or getattr(model, "first", None) is not None
+
+
+def _per_row(cone: Cone, strict: Mask) -> tuple[int, int]:
+    """How many data rows have all, and how many have any, of their constraints strict."""
+    asked: Integers = np.bincount(cone.row, minlength=len(cone.X))
+    got = np.bincount(cone.row[strict], minlength=len(cone.X))
+    return int((got == asked).sum()), int((got > 0).sum())
+
+
+def _unfold(
+    model: Model, cone: Cone, b: Floats, scale: Floats, mean: Floats
+) -> tuple[Floats, float | Floats]:
+    """Weight and intercept directions on the raw columns, in the shapes that readers expect."""
+    parts = b[: cone.n_weights].reshape(-1, len(scale))
+    parts = np.where(np.abs(parts) > 1e-6 * np.abs(b).max(initial=0.0), parts, 0.0)
+    weight = parts / scale
+    shift = weight @ mean  # (r,)
+    free = b[cone.n_weights :]
+    if isinstance(model, OrdinalRegression):
+        fixed = np.zeros(int(model.first is None))
+        cuts = np.concatenate((fixed, free)) + (0.0 if len(fixed) else shift[0])
+        return weight[0], cuts
+    intercept = free - shift if len(free) else np.zeros(len(weight))
+    if not isinstance(model, SoftmaxRegression):
+        return weight[0], float(intercept[0])
+    if model.reference:
+        zero = np.zeros((1, len(scale)))
+        return np.vstack((zero, weight)), np.concatenate((np.zeros(1), intercept))
+    return weight, intercept
