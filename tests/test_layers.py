@@ -19,10 +19,10 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 # A module may import from its own layer and those above it, never from one below.
 LAYERS: list[str] = [
-    "columns cumulative data datasets distributed formulas history losses penalties readers"
-    " sample_weights targets",
+    "columns cumulative data datasets distributed formulas history log_determinant losses penalties"
+    " readers sample_weights targets",
     "analytic audit base combinators configuration models units weighting",
-    "curvature inputs kernels objective scaling",
+    "curvature inputs jeffreys kernels objective scaling",
     "optim",
     "convergence diagnostics fit inference settings state viz",
     "hooks",

@@ -6,6 +6,7 @@ from torchlogreg.combinators import ClassMean, Product, Smoothed
 from torchlogreg.data import Batch, minibatches
 from torchlogreg.fit import FitResult, fit
 from torchlogreg.history import History
+from torchlogreg.jeffreys import Jeffreys
 from torchlogreg.models import (
     LinearRegression,
     LogisticRegression,
@@ -44,6 +45,7 @@ __all__ = [
     "Focal",
     "History",
     "Hook",
+    "Jeffreys",
     "LinearRegression",
     "LogisticRegression",
     "Model",

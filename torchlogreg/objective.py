@@ -64,6 +64,8 @@ class Objective:
         self.model = model
         self.loss: Loss = model.nll if loss is None else loss
         self.own_loss = self.loss is model.nll
+        if penalty is not None:
+            penalty.check(model, own_loss=self.own_loss)
         self.penalty = penalty
         self.params: list[nn.Parameter] = [p for p in model.parameters() if p.requires_grad]
         if not self.params:
@@ -76,7 +78,18 @@ class Objective:
         self._units: tuple[Batch, Units] | None = None
 
     def closure(self, batch: Batch, data: Batch) -> Closure:
-        """The objective on the rows of ``batch``, which come from ``data``."""
+        """The objective on the rows of ``batch``, which come from ``data``.
+
+        Raises
+        ------
+        ValueError
+            If ``batch`` is not all of ``data`` and the penalty depends on all rows.
+        """
+        if self.penalty is not None and self.penalty.needs_rows and batch is not data:
+            raise ValueError(
+                f"{type(self.penalty).__name__} depends on all rows, and a mini-batch of "
+                f"{len(batch)} of {len(data)} has another penalty; drop batch_size="
+            )
         return Closure(self, batch, data)
 
     def rows(self, data: Batch) -> tuple[Tensor, Tensor]:
@@ -90,6 +103,26 @@ class Objective:
         with torch.no_grad():
             eta = self.model(data.X, data.offset)
             return eta, self.loss(eta, data.y)
+
+    @torch.no_grad()
+    def value(self, data: Batch) -> Tensor:
+        """Objective on ``data`` at the current parameters, penalty included, a detached scalar.
+
+        Free right after an evaluation of the same rows under the same weights.
+        """
+        last, penalty = self._last, self.penalty
+        if last is not None and last.batch is data and last.penalty is penalty:
+            if (penalty is None or penalty.smooth) and self._unmoved(last):
+                return last.value
+        eta, losses = self.rows(data)
+        return self._total(data, eta, losses, smooth_only=False)
+
+    def _total(self, batch: Batch, eta: Tensor, losses: Tensor, *, smooth_only: bool) -> Tensor:
+        """Weighted mean of the losses, plus the penalty."""
+        value = torch.dot(batch.sample_weight, losses) / len(batch)
+        if self.penalty is not None and (self.penalty.smooth or not smooth_only):
+            value = value + self.penalty.value_on(self.model, batch, eta)
+        return value
 
     def evaluate(self, batch: Batch, *, keep: bool) -> Evaluation:
         """Smooth value and gradient on ``batch``; ``keep`` remembers it until the parameters move.
@@ -109,9 +142,7 @@ class Objective:
                     f"the loss returned shape {tuple(losses.shape)} for {len(batch)} rows, but one "
                     "number per row is needed; reduce nothing"
                 )
-            value = torch.dot(batch.sample_weight, losses) / len(batch)
-            if self.penalty is not None and self.penalty.smooth:
-                value = value + self.penalty.value(self.model.weight)
+            value = self._total(batch, eta, losses, smooth_only=True)
             gradients = torch.autograd.grad(
                 value, self.params, allow_unused=True, materialize_grads=True
             )
@@ -187,12 +218,9 @@ class Closure:
         """Objective without its gradient, a scalar tensor; for line searches and reports."""
         objective, batch = self.objective, self.batch
         objective.evaluations += 1
-        losses = objective.loss(objective.model(batch.X, batch.offset), batch.y)
-        value = torch.dot(batch.sample_weight, losses) / len(batch)
-        penalty = objective.penalty
-        if penalty is not None and (penalty.smooth or not smooth_only):
-            value = value + penalty.value(objective.model.weight)
-        return value
+        eta = objective.model(batch.X, batch.offset)
+        losses = objective.loss(eta, batch.y)
+        return objective._total(batch, eta, losses, smooth_only=smooth_only)
 
     def gradient(self) -> Tensor:
         """Gradient of the smooth value, (P,); leaves ``p.grad`` alone."""
@@ -200,16 +228,22 @@ class Closure:
 
     def hessian(self) -> Tensor:
         """Gauss-Newton matrix of the smooth value, (P, P), positive semi-definite."""
-        objective = self.objective
-        matrix = curvature.gauss_newton(objective.model, objective.loss, self.batch)
-        matrix.diagonal().add_(self._penalty_curvature())
-        return matrix
+        model, penalty = self.objective.model, self.objective.penalty
+        matrix = curvature.gauss_newton(model, self.objective.loss, self.batch)
+        if penalty is None or not penalty.smooth:
+            return matrix
+        return penalty.curvature_on(matrix, model, self.batch)
 
     def hessian_product(self, v: Tensor) -> Tensor:
         """``hessian() @ v`` for ``v`` (P,), in two passes over the rows and no (P, P) matrix."""
-        objective = self.objective
-        product = curvature.gauss_newton_product(objective.model, objective.loss, self.batch, v)
-        return product + self._penalty_curvature() * v
+        model, penalty = self.objective.model, self.objective.penalty
+        if penalty is not None and penalty.needs_rows:
+            return self.hessian() @ v  # such a penalty holds (P, P) matrices anyway
+        product = curvature.gauss_newton_product(model, self.objective.loss, self.batch, v)
+        if penalty is not None and penalty.smooth and model.weight.requires_grad:
+            bend = penalty.curvature(model.weight.detach()).flatten()
+            product[: len(bend)] += bend * v[: len(bend)]
+        return product
 
     def sample_gradients(self) -> Tensor:
         """Gradient of every row's weighted loss, (n, P), without the penalty."""
@@ -242,19 +276,6 @@ class Closure:
                 g = g / units.columns
             parts.append(g.abs().max() if g.numel() else g.new_zeros(()))
         return torch.stack(parts).max() / units.response
-
-    def _penalty_curvature(self) -> Tensor:
-        """Diagonal (P,) that a smooth penalty adds to the Hessian."""
-        penalty, weight = self.objective.penalty, self.objective.model.weight
-        smooth = penalty is not None and penalty.smooth
-        return torch.cat(
-            [
-                penalty.curvature(p.detach()).flatten()
-                if penalty is not None and smooth and p is weight
-                else torch.zeros_like(p).flatten()
-                for p in self.params
-            ]
-        ).detach()
 
 
 def _same_rows(a: Batch, b: Batch) -> bool:

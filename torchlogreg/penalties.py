@@ -1,7 +1,8 @@
 """Penalties on ``weight``: a value for the objective and a prox for non-smooth optimizers.
 
-All penalties are sums over the entries of ``weight`` and hold their strength ``alpha``; intercepts
-and cutpoints are never penalised. The objective's loss is a *mean* over rows, so ``alpha`` compares
+The penalties here are sums over the entries of ``weight`` and hold their strength ``alpha``;
+intercepts and cutpoints are not penalised. :class:`torchlogreg.jeffreys.Jeffreys`, which depends on
+the rows, is the exception. The objective's loss is a *mean* over rows, so ``alpha`` compares
 with ``1 / (C * n)`` of scikit-learn's logistic regression.
 """
 
@@ -10,24 +11,35 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from numbers import Real
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 
+if TYPE_CHECKING:
+    from torchlogreg.base import Model
+    from torchlogreg.data import Batch
+
 
 class Penalty(ABC):
-    """A separable convex function of ``weight``.
+    """A separable convex function of ``weight``, unless ``needs_rows``.
+
+    The objective asks ``value_on`` and ``curvature_on``, which here forward to ``value`` and
+    ``curvature``; a penalty that depends on the rows overrides them.
 
     Attributes
     ----------
     smooth : bool
         Whether the value is twice differentiable; where it is not, ``prox`` must be used.
+    needs_rows : bool
+        Whether the value depends on all rows: it is then known through ``value_on`` only, and
+        mini-batches are refused.
     alpha : float
         Strength, ``>= 0``.
     """
 
     smooth: ClassVar[bool]
+    needs_rows: ClassVar[bool] = False
     alpha: float
 
     @abstractmethod
@@ -42,8 +54,23 @@ class Penalty(ABC):
     def prox(self, weight: Tensor, step: float | Tensor) -> Tensor:
         """``argmin_u  |u - weight|^2 / (2 step) + value(u)``, entry by entry."""
 
+    def check(self, model: Model, *, own_loss: bool) -> None:  # noqa: B027  # most suit all models
+        """Raise ValueError if the penalty has no meaning for this model, or for a foreign loss."""
+
+    def value_on(self, model: Model, batch: Batch, eta: Tensor) -> Tensor:
+        """Value for the objective on ``batch``, where the model gives ``eta (n, k)``."""
+        return self.value(model.weight)
+
+    def curvature_on(self, matrix: Tensor, model: Model, batch: Batch) -> Tensor:
+        """Hessian of loss and penalty, (P, P), from ``matrix``, that of the loss; may change it."""
+        weight = model.weight
+        if weight.requires_grad:  # it is the first of the trainable parameters
+            matrix.diagonal()[: weight.numel()] += self.curvature(weight.detach()).flatten()
+        return matrix
+
     def __repr__(self) -> str:
-        settings = ", ".join(f"{name}={value:g}" for name, value in vars(self).items())
+        known = {name: value for name, value in vars(self).items() if value is not None}
+        settings = ", ".join(f"{name}={value:g}" for name, value in known.items())
         return f"{type(self).__name__}({settings})"
 
 
@@ -64,7 +91,7 @@ class L2(Penalty):
     smooth = True
 
     def __init__(self, alpha: float) -> None:
-        self.alpha = _checked_alpha(alpha)
+        self.alpha = checked_alpha(alpha)
 
     def value(self, weight: Tensor) -> Tensor:
         """``alpha / 2 * sum(weight^2)``."""
@@ -96,7 +123,7 @@ class L1(Penalty):
     smooth = False
 
     def __init__(self, alpha: float) -> None:
-        self.alpha = _checked_alpha(alpha)
+        self.alpha = checked_alpha(alpha)
 
     def value(self, weight: Tensor) -> Tensor:
         """``alpha * sum(abs(weight))``."""
@@ -134,7 +161,7 @@ class ElasticNet(Penalty):
     smooth = False
 
     def __init__(self, alpha: float, l1_ratio: float = 0.5) -> None:
-        self.alpha = _checked_alpha(alpha)
+        self.alpha = checked_alpha(alpha)
         if not 0 <= l1_ratio <= 1:
             raise ValueError(f"l1_ratio is {l1_ratio!r}, but it is a share, from 0 (L2) to 1 (L1)")
         self.l1_ratio = float(l1_ratio)
@@ -154,7 +181,16 @@ class ElasticNet(Penalty):
         return soft / (1 + step * self.alpha * (1 - self.l1_ratio))
 
 
-def _checked_alpha(alpha: float) -> float:
+def checked_alpha(alpha: float) -> float:
+    """``alpha`` as a float.
+
+    Raises
+    ------
+    TypeError
+        If it is no number.
+    ValueError
+        If it is negative or not finite.
+    """
     if not isinstance(alpha, Real):
         raise TypeError(f"alpha is {alpha!r}, but a penalty's strength is a number")
     if not (math.isfinite(alpha) and alpha >= 0):

@@ -97,10 +97,7 @@ class FitState:
     @property
     def value(self) -> Tensor:
         """Objective on all rows, now, penalty included."""
-        _, losses = self.objective.rows(self.data)
-        value = torch.dot(self.data.sample_weight, losses) / len(losses)
-        penalty = self.objective.penalty
-        return value if penalty is None else value + penalty.value(self.model.weight.detach())
+        return self.objective.value(self.data)
 
     @property
     def rows(self) -> tuple[Tensor, Tensor]:
