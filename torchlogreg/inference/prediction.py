@@ -127,8 +127,8 @@ def intervals(
     1. Covariance of a row's ``eta (k,)``: ``D V D'`` with ``D`` its derivative by ``theta``.
     2. Linear: ``eta`` plus and minus its errors.
     3. Probabilities: the delta method on the log-odds of each, ``log(p / (1 - p))``, and the ends
-       mapped back: they leave (0, 1) no further than rounding to 0 or 1. For a binary model the log-odds are ``eta``, and no
-       approximation is made beyond that of the covariance.
+       mapped back: they leave (0, 1) no further than rounding to 0 or 1. For a binary model the
+       log-odds are ``eta``, and no approximation is made beyond that of the covariance.
 
     Parameters
     ----------
@@ -177,9 +177,9 @@ def intervals(
         mean[where], error[where], *limits = (part.cpu().numpy() for part in parts)
         ends[:, where] = np.stack(limits)
     names = class_names or range(mean.shape[-1])
-    observed = (None, None) if scale is None else (ends[2], ends[3])
+    low, high = (None, None) if scale is None else (ends[2], ends[3])
     classes = () if mean.ndim == 1 else tuple(str(c) for c in names)
-    return Intervals(mean, error, ends[0], ends[1], level, *observed, classes)
+    return Intervals(mean, error, ends[0], ends[1], level, low, high, classes)
 
 
 def eta_covariance(form: AffineForm, covariance: Tensor, X: Tensor) -> Tensor:
