@@ -17,11 +17,23 @@ from torchlogreg.hooks.view import View, choose_view, class_labels, labels_of
 from torchlogreg.models import OrdinalRegression
 from torchlogreg.state import FitState, Hook
 
+FEW = 20_000
+"""Rows up to which a look keeps what the epoch computed, and works it out when it is drawn."""
+
+
+class Taken(NamedTuple):
+    """What the epoch computed anyway, still on its device."""
+
+    places: Tensor  # (t, k): eta at three places of a plane, or at all places of a curve
+    eta: Tensor  # (n, k)
+    losses: Tensor  # (n,)
+    sample_weight: Tensor  # (n,)
+
 
 class Look(NamedTuple):
     """What a picture is drawn from, still on its device."""
 
-    eta: Tensor  # (t, k): three places of a plane, or all places of a curve
+    places: Tensor
     weight: Tensor  # (m,)
     wrong: Tensor  # (m,)
     loss: Tensor
@@ -100,11 +112,12 @@ class TensorBoardBoundary(Hook):
         )
         with self.events.budget.spend():
             self._stage(state, view, scene)
-            self._moments.start(state, show=True)
+        self._moments.start(state)
 
     def on_epoch_end(self, state: FitState) -> None:
         """A picture, if it is time to."""
-        self._moments.after_epoch(state)
+        if state.epoch >= self._moments.wake:
+            self._moments.after_epoch(state)
 
     def on_fit_end(self, state: FitState) -> None:
         """The last picture."""
@@ -151,28 +164,33 @@ class TensorBoardBoundary(Hook):
             places = torch.tensor([[0, 0], [1, 0], [0, 1]]).to(like)
         self._places = view.rows(places)
         self._model = state.model
+        self._labels = labels_of(state.data.y)
 
     @torch.no_grad()
-    def _take(self, state: FitState) -> Look:
-        """A few small tensors."""
-        model, y = state.model, state.data.y
-        eta, losses = state.rows
+    def _take(self, state: FitState) -> Taken | Look:
+        """References for few rows, a few small tensors for many."""
+        taken = Taken(self._model(self._places), *state.rows, state.data.sample_weight)
+        return taken if len(taken.losses) <= FEW else self._look(taken)
+
+    def _look(self, taken: Taken) -> Look:
+        """Which rows are wrong, and the figures of the caption."""
+        model, weight = self._model, taken.sample_weight[self._rows]
         wrong, accuracy = torch.zeros_like(self._rows, dtype=torch.bool), None
         if model.n_classes is not None:
-            mistakes = model.predict(eta) != labels_of(y)
+            mistakes = model.predict(taken.eta) != self._labels
             accuracy = 1 - mistakes.double().mean()
             wrong = mistakes[self._rows]
-        weight = state.data.sample_weight[self._rows]
-        return Look(model(self._places), weight, wrong, losses.mean(), accuracy)
+        return Look(taken.places, weight, wrong, taken.losses.mean(), accuracy)
 
-    def _publish(self, suffixes: tuple[str, ...], epoch: int, look: Look) -> None:
+    def _publish(self, suffixes: tuple[str, ...], epoch: int, taken: Taken | Look) -> None:
         """Draw a look and write it."""
+        look = self._look(taken) if isinstance(taken, Taken) else taken
         figures = f"loss {float(look.loss):.4g}"
         if look.accuracy is not None:
             figures = f"accuracy {100 * float(look.accuracy):.1f} %   {figures}"
         caption = (f"epoch {epoch}", figures)
         weight, wrong = _array(look.weight), _array(look.wrong)
-        eta = look.eta.cpu().double()
+        eta = look.places.cpu().double()
         if self._is_curve:
             png = self._picture.draw(self._mean(eta.numpy()), weight, wrong, caption)
         else:

@@ -126,7 +126,8 @@ class TensorBoardDetails(Hook):
         self._step = -(-len(data) // MOST_ROWS)
         y = data.y[:: self._step]
         self._y = _array(labels_of(y) if n_classes else y)
-        self._make_pictures(isinstance(state.model, OrdinalRegression))
+        self._ordered = isinstance(state.model, OrdinalRegression)
+        self._pictures: dict[str, Any] = {}  # made with the first look: a short fit may have none
         self.events.add(summaries.markdown("summary", self._summary(state)))
         self.events.add(summaries.layout(CHARTS))
         self._moments = Moments(self.events, self.every, self._take, self._publish, guess=0.005)
@@ -134,7 +135,8 @@ class TensorBoardDetails(Hook):
 
     def on_epoch_end(self, state: FitState) -> None:
         """A look, if it is time to."""
-        self._moments.after_epoch(state)
+        if state.epoch >= self._moments.wake:
+            self._moments.after_epoch(state)
 
     def on_fit_end(self, state: FitState) -> None:
         """The last look."""
@@ -143,7 +145,7 @@ class TensorBoardDetails(Hook):
         self._open = False
         self._moments.finish(state)
 
-    def _make_pictures(self, ordered: bool) -> None:
+    def _make_pictures(self) -> None:
         """The static parts."""
         from torchlogreg.viz.raster_scores import (
             CalibrationPicture,
@@ -151,9 +153,9 @@ class TensorBoardDetails(Hook):
             ObservedPicture,
         )
 
-        self._pictures: dict[str, Any] = {}
         if self._names:
-            self._pictures["calibration"] = CalibrationPicture(self._names, ordered, self.size)
+            calibration = CalibrationPicture(self._names, self._ordered, self.size)
+            self._pictures["calibration"] = calibration
             self._pictures["confusion"] = ConfusionPicture(self._names, self.size)
             return
         self._points = np.arange(len(self._y))[:: -(-len(self._y) // 2000)]
@@ -185,6 +187,8 @@ class TensorBoardDetails(Hook):
         """Histograms, curves, pictures."""
         if suffixes == ("/last",):  # shown already, as the last of the chosen epochs
             return
+        if not self._pictures:
+            self._make_pictures()
         add = self.events.add
         for name in ("weight", "gradient", "sample_weight"):
             add(

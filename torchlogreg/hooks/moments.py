@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -34,7 +35,14 @@ class Moments:
     guess : float
         Seconds that publishing takes, until the first time shows it.
     always : bool
-        Whether the last look is published even if there is no time for it.
+        Whether the first and the last look are published even if there is no time for them. Their
+        time is set aside from the start, and the first waits until there is as much, or for the
+        end of a short fit: two pictures in one go take less time than two apart.
+
+    Attributes
+    ----------
+    wake : float
+        The next epoch at which ``after_epoch`` has something to do.
     """
 
     def __init__(
@@ -49,14 +57,18 @@ class Moments:
         self.events, self.every, self.guess, self.always = events, every, guess, always
         self.take, self.publish = take, publish
 
-    def start(self, state: FitState, *, show: bool = False) -> None:
-        """Before the first epoch; ``show`` publishes the starting point."""
+    def start(self, state: FitState) -> None:
+        """Before the first epoch."""
         self._budget = self.events.budget
         self._due = log_spaced(state.max_epochs, MOST - 1)[::-1]
-        self._waiting: list[tuple[int, Any]] = []
+        self._waiting: list[tuple[str, int, Any]] = []
         self._newest, self._cost, self._ask = 0, self.guess, 0
-        if show:
-            self._publish(("/first",), 0, self.take(state))
+        if self.always:
+            self._budget.promised += 2 * self.guess
+            with self._budget.spend():
+                self._waiting.append(("/first", 0, self.take(state)))
+            self._publish_some()
+        self._set_alarm(0)
 
     def after_epoch(self, state: FitState) -> None:
         """Take a look if it is this epoch's turn; publish what waits if there is time."""
@@ -69,20 +81,23 @@ class Moments:
             if self.every is None:
                 self._due.pop()
             with self._budget.spend():
-                self._waiting.append((epoch, self.take(state)))
+                self._waiting.append(("", epoch, self.take(state)))
         if self._waiting and epoch >= self._ask:
-            if self.every is not None or self._budget.affords(self._cost):
-                self._oldest()
-            else:
-                self._ask = epoch + 1 + epoch // 20  # asking a thousand times has its price too
+            self._publish_some()
+            self._ask = epoch + 1 + epoch // 20  # asking a thousand times has its price too
+        self._set_alarm(epoch)
 
     def last(self, state: FitState) -> None:
         """Publish what waits as far as there is time, then the end of the fit."""
         failed = state.stop_reason.startswith("error")
         limited = self.every is None
-        while self._waiting and not (limited and not self._budget.affords_last(2 * self._cost)):
+        while self._waiting:
+            if limited and not self._promised() and not self._budget.affords_last(2 * self._cost):
+                break
             self._oldest()
         self._waiting = []
+        if self.always:
+            self._budget.promised -= self.guess
         if failed or (limited and not self.always and not self._budget.affords_last(self._cost)):
             return
         with self._budget.spend():
@@ -96,11 +111,34 @@ class Moments:
         finally:
             self.events.close()
 
+    def _set_alarm(self, epoch: int) -> None:
+        """When there is something to do again."""
+        ask = max(self._ask, epoch + 1) if self._waiting else math.inf
+        if self.every is not None:
+            self.wake = min(ask, epoch - epoch % self.every + self.every)
+        else:
+            self.wake = min(ask, self._due[-1] if self._due else math.inf)
+
+    def _promised(self) -> bool:
+        """Whether the time for what has waited longest was set aside."""
+        return self._waiting[0][0] == "/first"
+
+    def _publish_some(self) -> None:
+        """What has waited longest, if there is time; under ``every``, all that waits."""
+        if self.every is None:
+            if self._budget.affords(0.0 if self._promised() else self._cost):
+                self._oldest()
+            return
+        while self._waiting:
+            self._oldest()
+
     def _oldest(self) -> None:
         """What has waited longest."""
+        if self._promised():
+            self._budget.promised -= self.guess
         with self._budget.spend():
-            epoch, taken = self._waiting.pop(0)
-            self._publish(("",), epoch, taken)
+            suffix, epoch, taken = self._waiting.pop(0)
+            self._publish((suffix,), epoch, taken)
 
     def _publish(self, suffixes: tuple[str, ...], epoch: int, taken: Any) -> None:
         begun = time.perf_counter()

@@ -25,6 +25,7 @@ class Budget:
         self.share = share
         self.started = time.perf_counter()
         self.spent = 0.0
+        self.promised = 0.0  # seconds that will be spent, whether there is time or not
 
     @contextmanager
     def spend(self) -> Iterator[None]:
@@ -36,11 +37,11 @@ class Budget:
             self.spent += time.perf_counter() - begun
 
     def affords(self, cost: float = 0.0) -> bool:
-        """Whether ``cost`` more seconds are within the share now."""
+        """Whether ``cost`` seconds beyond the promised ones are within the share now."""
         if self.share is None:
             return True
         elapsed = time.perf_counter() - self.started
-        return self.spent + cost <= self.share * elapsed
+        return self.spent + self.promised + cost <= self.share * elapsed
 
     def affords_last(self, cost: float) -> bool:
         """The same at the end of a fit, where one that was over in a blink may take longer."""

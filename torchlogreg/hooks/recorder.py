@@ -123,18 +123,22 @@ def figures(state: FitState) -> dict[str, Any]:
     At most one pass over the rows, which is shared with the convergence test and other hooks.
     """
     optimality = state.optimality  # first: its pass over the rows serves what follows
-    _, losses = state.rows
+    eta, losses = state.rows
+    data, own, penalty = state.data, state.own_weight, state.objective.penalty
+    weight = state.model.weight.detach()
+    weighted = torch.dot(data.sample_weight, losses) / len(losses)
+    same = data.sample_weight is own
     numbers = {
         "seconds": time.perf_counter() - state.started,
-        "objective": state.value,
-        "loss_weighted": torch.dot(state.data.sample_weight, losses) / len(losses),
-        "loss_unweighted": torch.dot(state.own_weight, losses) / len(losses),
+        "objective": weighted if penalty is None else weighted + penalty.value(weight),
+        "loss_weighted": weighted,
+        "loss_unweighted": weighted if same else torch.dot(own, losses) / len(losses),
         "optimality": optimality,
         "learning_rate": learning_rate(state),
-        "weight_norm": state.model.weight.detach().norm(),
+        "weight_norm": torch.linalg.vector_norm(weight),
     }
     if state.model.n_classes is not None:
-        numbers["accuracy"] = accuracy(state)
+        numbers["accuracy"] = accuracy(state, eta, losses)
     return numbers
 
 
@@ -143,12 +147,11 @@ def learning_rate(state: FitState) -> float:
     return float(state.optimizer.param_groups[0].get("lr", np.nan))
 
 
-def accuracy(state: FitState) -> Tensor:
+def accuracy(state: FitState, eta: Tensor, losses: Tensor) -> Tensor:
     """Share of rows whose most probable class is the label, a scalar tensor.
 
     Rows count as often as the user's own sample weights say, whatever the weighting adds.
     """
-    eta, losses = state.rows
     snapshot = Snapshot(state.data.y, eta, losses, state.model.predict(eta))
     right = (~misclassified(snapshot)).to(losses.dtype)
     return torch.dot(state.own_weight, right) / len(right)

@@ -90,8 +90,6 @@ class TensorBoardSurface(Hook):
 
     def on_fit_start(self, state: FitState) -> None:
         """Choose the plane; note the starting point."""
-        from torchlogreg.viz.raster_surface import SurfacePicture
-
         if sum(p.numel() for p in state.model.parameters()) < 2:
             return  # a line is no surface
         self._chosen, labels = self._choose(state)
@@ -106,7 +104,8 @@ class TensorBoardSurface(Hook):
         self._objective: Objective = state.objective
         self._path: list[Tensor] = []
         self._next = 0
-        self._picture: Any = SurfacePicture(self.size, labels)
+        self._labels = labels
+        self._picture: Any = None  # made with the first look: a short fit may have none
         self._moments = Moments(self.events, self.every, self._take, self._publish, guess=0.005)
         self._moments.start(state)
         self._walk(state)
@@ -117,7 +116,8 @@ class TensorBoardSurface(Hook):
             return
         if state.epoch >= self._next:
             self._walk(state)
-        self._moments.after_epoch(state)
+        if state.epoch >= self._moments.wake:
+            self._moments.after_epoch(state)
 
     def on_fit_end(self, state: FitState) -> None:
         """The last picture."""
@@ -150,10 +150,7 @@ class TensorBoardSurface(Hook):
     def _walk(self, state: FitState) -> None:
         """Keep where the parameters are; every epoch at first, then log-spaced: memory is flat."""
         self._next = next_dense(state.epoch, ratio=1.2)
-        self._path.append(self._seen(flat_params(state.model)))
-
-    def _seen(self, params: Tensor) -> Tensor:
-        return params if self._chosen is None else params[self._chosen]
+        self._path.append(flat_params(state.model))
 
     def _take(self, state: FitState) -> Look:
         weight = state.data.sample_weight[self._rows]
@@ -161,9 +158,12 @@ class TensorBoardSurface(Hook):
 
     def _publish(self, suffixes: tuple[str, ...], epoch: int, look: Look) -> None:
         """Draw a look, with the path up to it, and write it."""
-        from torchlogreg.viz.raster_surface import GRID
+        from torchlogreg.viz.raster_surface import GRID, SurfacePicture
 
-        path = torch.stack([*self._path, self._seen(look.params)])
+        if self._picture is None:
+            self._picture = SurfacePicture(self.size, self._labels)
+        path = torch.stack([*self._path, look.params])
+        path = path if self._chosen is None else path[:, self._chosen]
         if self._chosen is None:
             origin, directions = _principal(path)
             seen = (path - origin) @ directions.T

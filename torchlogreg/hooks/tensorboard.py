@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,22 +13,29 @@ from torch import Tensor
 from torchlogreg.hooks.events import EventFile, event_file
 from torchlogreg.hooks.hparams import session, settings
 from torchlogreg.hooks.pace import check_every, next_dense
-from torchlogreg.hooks.recorder import figures
+from torchlogreg.hooks.recorder import learning_rate
+from torchlogreg.hooks.view import labels_of
 from torchlogreg.state import FitState, Hook
 
 FLUSH_SECONDS = 2.0
 """Longest time between two transfers of finished epochs to the event file."""
 
-TAGS = {
-    "loss/weighted": "loss_weighted",
-    "loss/unweighted": "loss_unweighted",
-    "optimality": "optimality",
-    "accuracy": "accuracy",
-    "weight_norm": "weight_norm",
-    "learning_rate": "learning_rate",
-    "seconds": "seconds",
-}
-"""From the tag in TensorBoard to the record of the same figure in a History."""
+MOST_HELD = 2**20
+"""Scores (rows times columns of ``eta``) kept for noted epochs before they are worked out."""
+
+
+class Note(NamedTuple):
+    """What an epoch computed anyway, still on its device; its figures are worked out later."""
+
+    epoch: int
+    moment: float
+    seconds: float
+    learning_rate: float
+    optimality: Tensor
+    eta: Tensor  # (n, k)
+    losses: Tensor  # (n,)
+    sample_weight: Tensor  # (n,)
+    weight: Tensor  # (r, p)
 
 
 class TensorBoardScalars(Hook):
@@ -103,7 +110,9 @@ class TensorBoardScalars(Hook):
         self._failed = True
         self._last_epoch, self._next_epoch, self._ask = -1, 0, 0
         self._due = 0.0
-        self._pending: list[tuple[int, float, dict[str, Any], list[str], Tensor]] = []
+        self._pending: list[Note] = []
+        self._own, self._model = state.own_weight, state.model
+        self._labels = None if state.model.n_classes is None else labels_of(state.data.y)
         with self._budget.spend():
             self._note(state)
 
@@ -153,23 +162,55 @@ class TensorBoardScalars(Hook):
         return session(self._settings, self.events.tags, self._begun, self._failed)
 
     def _note(self, state: FitState) -> None:
-        """Keep this epoch's figures where they are; write when it is time to."""
-        row = figures(state)
-        shown = {tag: row[name] for tag, name in TAGS.items() if name in row}
-        on_device = {tag: value for tag, value in shown.items() if isinstance(value, Tensor)}
-        stacked = torch.stack(list(on_device.values())).float()  # events hold floats
-        self._pending.append((state.epoch, time.time(), shown, list(on_device), stacked))
+        """Keep what this epoch computed; write when it is time to."""
+        optimality = state.optimality  # first: its pass over the rows serves what follows
+        eta, losses = state.rows
+        note = Note(
+            state.epoch,
+            time.time(),
+            time.perf_counter() - state.started,
+            learning_rate(state),
+            optimality,
+            eta,
+            losses,
+            state.data.sample_weight,
+            state.model.weight.detach().clone(),
+        )
+        self._pending.append(note)
         self._last_epoch, self._next_epoch = state.epoch, next_dense(state.epoch)
-        if time.perf_counter() >= self._due:
+        held = len(self._pending) * eta.numel()
+        if held > MOST_HELD or time.perf_counter() >= self._due:
             self._write()
 
     def _write(self) -> None:
-        """Move the noted figures to the event file; one transfer from the device."""
+        """Work out the figures of all noted epochs and write them; one transfer from the device."""
         if not self._pending:
             return
-        numbers = torch.stack([stacked for *_, stacked in self._pending]).tolist()
-        for (epoch, moment, shown, tags, _), values in zip(self._pending, numbers, strict=True):
-            self.events.scalars(shown | dict(zip(tags, values, strict=True)), epoch, moment)
-        self._pending = []
+        notes, self._pending = self._pending, []
+        columns = self._figures(notes)
+        numbers = torch.stack([x for column in columns.values() for x in column]).tolist()
+        for i, note in enumerate(notes):
+            known = {"learning_rate": note.learning_rate, "seconds": note.seconds}
+            found = {tag: numbers[j * len(notes) + i] for j, tag in enumerate(columns)}
+            self.events.scalars(found | known, note.epoch, note.moment)
         self.events.flush()
         self._due = time.perf_counter() + FLUSH_SECONDS
+
+    def _figures(self, notes: list[Note]) -> dict[str, list[Tensor]]:
+        """By tag, a scalar tensor of each note."""
+        own, n = self._own, len(self._own)
+        weighted = [torch.dot(note.sample_weight, note.losses) / n for note in notes]
+        figures = {
+            "loss/weighted": weighted,
+            "loss/unweighted": [
+                cost if note.sample_weight is own else torch.dot(own, note.losses) / n
+                for note, cost in zip(notes, weighted, strict=True)
+            ],
+            "optimality": [note.optimality for note in notes],
+            "weight_norm": [torch.linalg.vector_norm(note.weight) for note in notes],
+        }
+        if self._labels is not None:
+            predicted = self._model.predict(torch.cat([note.eta for note in notes]))
+            right = (predicted.reshape(len(notes), n) == self._labels).to(own.dtype)
+            figures["accuracy"] = [torch.dot(own, row) / n for row in right]
+        return figures

@@ -79,11 +79,13 @@ def choose_view(
             "plane; give two different ones"
         )
     directions = torch.eye(p, dtype=X.dtype, device=X.device)[chosen]
-    others = 1 - directions.sum(0)
     labels = [names[j] for j in chosen]
     if p > 2:
         labels[0] += " (others at their medians)"
-    return View(X.median(0).values * others, directions, tuple(labels), tuple(chosen))
+    origin = X.new_zeros(p)
+    if p > 2:
+        origin = X.median(0).values * (1 - directions.sum(0))
+    return View(origin, directions, tuple(labels), tuple(chosen))
 
 
 def labels_of(y: Tensor) -> Tensor:

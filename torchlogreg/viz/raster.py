@@ -193,7 +193,7 @@ class Paper:
         picture.putpalette(self.inks.bytes)
         out = io.BytesIO()
         picture.save(out, "PNG", compress_level=2)
-        self.image = self.static.copy()
+        np.copyto(self.image, self.static)  # fresh memory costs more than the copy
         return out.getvalue()
 
     def _frame(

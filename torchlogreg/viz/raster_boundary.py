@@ -8,6 +8,7 @@ distance along that direction alone: it is looked up in a table of quarter pixel
 from __future__ import annotations
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from torchlogreg.viz.palette import LIGHT
 from torchlogreg.viz.raster import LEVELS, Inks, Paper, inks, ramp
@@ -91,13 +92,17 @@ class PlanePicture:
         """Quarter pixels along the gradient index a table of colours."""
         slope = float(np.hypot(column, row))
         unit = slope or 1.0
-        across = np.rint(np.arange(self.paper.width) * (4 * column / unit)).astype(np.int16)
-        down = np.rint(np.arange(self.paper.height) * (4 * row / unit)).astype(np.int16)
+        across = np.rint(np.arange(self.paper.width) * (4 * column / unit)).astype(np.intp)
+        down = np.rint(np.arange(self.paper.height) * (4 * row / unit)).astype(np.intp)
         lowest = int(across.min()) + int(down.min())
         n = int(across.max()) + int(down.max()) - lowest + 1
         distance = np.arange(lowest, lowest + n) * (slope / 4)
         table = self._colour(mean(start + distance[:, None]))
-        np.take(table, (across - lowest) + down[:, None], out=self.paper.inside, mode="clip")
+        # Pixel (i, j) shows table[across[j] + down[i] - lowest]: first the windows of the table
+        # that start at across, one a column, then down within them. Bytes only, no large index.
+        lower, upper = int(down.min()), int(down.max())
+        windows = sliding_window_view(table, upper - lower + 1)[across - int(across.min())]
+        self.paper.inside[:] = windows.T[down - lower]
 
     def _colour(self, mu: np.ndarray) -> np.ndarray:
         """Palette entries along the gradient, with lines where a class or a contour is crossed."""
