@@ -19,9 +19,9 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 # A module may import from its own layer and those above it, never from one below.
 LAYERS: list[str] = [
-    "columns cumulative data datasets distributed formulas history log_determinant losses penalties"
-    " readers sample_weights targets",
-    "analytic audit base combinators configuration models units weighting",
+    "columns cumulative data datasets distributed double_double formulas history log_determinant"
+    " losses penalties readers sample_weights targets",
+    "analytic audit base combinators configuration design gram models units weighting",
     "curvature inputs jeffreys kernels objective scaling",
     "optim",
     "convergence diagnostics fit inference settings state viz",
