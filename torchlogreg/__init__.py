@@ -6,6 +6,7 @@ from torchlogreg.combinators import ClassMean, Product, Smoothed
 from torchlogreg.data import Batch, minibatches
 from torchlogreg.fit import FitResult, fit
 from torchlogreg.history import History
+from torchlogreg.inference import InferenceResult, infer
 from torchlogreg.jeffreys import Jeffreys
 from torchlogreg.models import (
     LinearRegression,
@@ -45,6 +46,7 @@ __all__ = [
     "Focal",
     "History",
     "Hook",
+    "InferenceResult",
     "Jeffreys",
     "LinearRegression",
     "LogisticRegression",
@@ -61,6 +63,7 @@ __all__ = [
     "Uniform",
     "Weighting",
     "fit",
+    "infer",
     "losses",
     "minibatches",
 ]

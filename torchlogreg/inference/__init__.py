@@ -1,1 +1,6 @@
-"""Inference: standard errors, tests and intervals, from the curvature that trained the model."""
+"""Standard errors, tests, intervals and effects of fitted models."""
+
+from torchlogreg.inference.infer import infer
+from torchlogreg.inference.result import InferenceResult
+
+__all__ = ["InferenceResult", "infer"]

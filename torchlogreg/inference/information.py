@@ -1,0 +1,196 @@
+"""The information matrix and its inverse, to as many digits as the columns allow.
+
+1. ``sum_i w_i D_i' C_i D_i`` in the basis of centred columns (:mod:`torchlogreg.inference.rows`),
+   where its condition number is small, unless columns are collinear.
+2. Scaled to unit diagonal and factored by Cholesky: ``A = S S'``, its inverse's factor.
+3. Where a pivot says that squares have cost more than three digits, again without squares: a QR
+   factorisation of the rows ``sqrt(w_i C_i) D_i``, block by block (Golub, 1965).
+4. A singular matrix has no inverse: the directions it says nothing about are named.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from torchlogreg.data import Batch
+from torchlogreg.inference.affine import AffineForm
+from torchlogreg.inference.rows import BLOCK, Problem
+
+SQUARED_IS_FINE = 1e-3
+"""Smallest squared pivot of the correlations below which rows are factored instead of squares."""
+
+
+class SingularInformationError(ArithmeticError):
+    """The rows say nothing about some parameters.
+
+    Parameters
+    ----------
+    parameters : Tensor of bool, shape (P,)
+        Which, in the order of ``theta``.
+    """
+
+    def __init__(self, parameters: Tensor) -> None:
+        super().__init__("the information matrix is singular")
+        self.parameters = parameters
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Information:
+    """What one pass over the rows gives, in the basis of the problem.
+
+    Attributes
+    ----------
+    problem : Problem
+    matrix : Tensor, shape (P, P)
+        ``sum_i w_i D_i' C_i D_i``: minus the Hessian of the log-likelihood (linear: times the
+        variance).
+    gradient : Tensor, shape (P,)
+        ``sum_i w_i D_i' s_i``.
+    loss : Tensor, scalar
+        ``sum_i w_i loss_i``: minus the log-likelihood; linear: the residual sum of squares.
+    weakest : float
+        Smallest ``w_i C_i`` of a row with weight, for ``k = 1``; otherwise 0.
+    """
+
+    problem: Problem
+    matrix: Tensor
+    gradient: Tensor
+    loss: Tensor
+    weakest: float
+
+    @classmethod
+    def of(cls, form: AffineForm, data: Batch) -> Information:
+        """Sum over the rows."""
+        found = cls._in(Problem.of(form, data))
+        diagonal = found.matrix.diagonal()
+        if bool(((diagonal > 1e-200) & (diagonal < 1e200)).all()):
+            return found
+        return cls._in(Problem.of(form, data, careful=True))
+
+    @classmethod
+    def _in(cls, problem: Problem) -> Information:
+        form, R, M = problem.form, problem.R, problem.M
+        (k, r), p, m = R.shape, problem.data.X.shape[1], M.shape[1]
+        wide = form.weight
+        top, cross = wide.new_zeros(r, p, r, p), wide.new_zeros(k * r, p)
+        at_eta, weakest = wide.new_zeros(k, k), float("inf") if k == 1 else 0.0
+        gradient, loss = wide.new_zeros(r * p + m), wide.new_zeros(())
+        for Z, w, s, C, value, _ in problem.rows():
+            C = C * w[:, None, None]
+            CR = C @ R if k > 1 else C * R  # (n, k, r)
+            A = R.T @ CR if k > 1 else CR * R
+            for a in range(r):
+                for b in range(a, r):
+                    top[a, :, b] += Z.T @ (A[:, a, b, None] * Z)
+            cross += CR.flatten(1).T @ Z
+            at_eta += C.sum(0)
+            ws = s * w[:, None]
+            gradient += torch.cat((((ws @ R).T @ Z).flatten(), ws.sum(0) @ M))
+            loss += value
+            if k == 1 and bool((w > 0).any()):
+                weakest = min(weakest, float(C[w > 0].min()))
+        for a in range(r):
+            for b in range(a + 1, r):
+                top[b, :, a] = top[a, :, b].T
+        side = M.T @ cross.view(k, r * p)
+        matrix = torch.cat(
+            (
+                torch.cat((top.view(r * p, r * p), side.T), dim=1),
+                torch.cat((side, M.T @ at_eta @ M), dim=1),
+            )
+        )
+        return cls(problem, (matrix + matrix.T) / 2, gradient, loss, weakest)
+
+    def inverse_factor(self, extra: Tensor | None = None) -> Tensor:
+        """``S`` with ``inverse = S @ S.T``, in the basis.
+
+        Parameters
+        ----------
+        extra : Tensor, shape (P, P), optional
+            Added to the matrix: the curvature of a penalty, in the basis.
+
+        Returns
+        -------
+        Tensor, shape (P, P)
+
+        Raises
+        ------
+        SingularInformationError
+            If there is no inverse to rounding.
+        """
+        matrix = self.matrix if extra is None else self.matrix + extra
+        diagonal = matrix.diagonal()
+        if not bool(((diagonal > 0) & torch.isfinite(diagonal)).all()):
+            raise SingularInformationError(~((diagonal > 0) & torch.isfinite(diagonal)))
+        scale = diagonal.rsqrt()
+        factor, info = torch.linalg.cholesky_ex(matrix * scale[:, None] * scale)  # 2
+        if bool((info != 0) | (factor.diagonal().square().min() < SQUARED_IS_FINE)):
+            factor = self._row_factor(scale, extra).T  # 3
+        eye = torch.eye(len(factor), dtype=factor.dtype, device=factor.device)
+        inverse = torch.linalg.solve_triangular(factor, eye, upper=False)
+        root: Tensor = scale[:, None] * inverse.T
+        return root
+
+    def _row_factor(self, scale: Tensor, extra: Tensor | None) -> Tensor:
+        """Upper triangular ``U`` of the scaled rows; their singular values decide the rank."""
+        problem = self.problem
+        factor = scale.new_zeros(0, len(scale))
+        if extra is not None:
+            values, vectors = torch.linalg.eigh(extra * scale[:, None] * scale)
+            factor = values.clamp(min=0).sqrt()[:, None] * vectors.T
+        k = len(problem.R)
+        for Z, w, _, C, _, _ in problem.rows(max(1, BLOCK // (2 * k * len(scale)))):
+            values, vectors = torch.linalg.eigh(C * w[:, None, None])
+            root = values.clamp(min=0).sqrt()[:, :, None] * vectors.mT  # (n, k, k)
+            rows = (root @ problem.designs(Z)).flatten(0, 1) * scale
+            factor = torch.linalg.qr(torch.cat((factor, rows)), mode="r").R
+        _, singular, vectors = torch.linalg.svd(factor)
+        basis = problem.basis
+        # Subtracting a mean that is 1e8 times the spread leaves noise of 1e-8 in the column.
+        noise = max(1.0, float((basis.mean / basis.scale).abs().max()))
+        cutoff = 4 * len(scale) * torch.finfo(scale.dtype).eps * noise * singular[0]
+        rank = int((singular > cutoff).sum())
+        if rank < len(scale):
+            null = scale[:, None] * vectors[rank:].T  # (P, d), directions in the basis
+            raise SingularInformationError(_involved(basis.back, null))
+        return factor
+
+
+def _involved(back: Tensor, null: Tensor) -> Tensor:
+    """Parameters (P,) that some null direction moves by more than rounding."""
+    moved = (back @ null).abs()
+    return (moved > 1e-6 * (back.abs() @ null.abs())).any(dim=1)
+
+
+def variance_of(information: Information) -> float:
+    """Residual variance ``RSS / (n - P)`` of linear regression; 1 for the other models."""
+    if not information.problem.linear:
+        return 1.0
+    nobs = float(information.problem.data.sample_weight.sum(dtype=information.loss.dtype))
+    return float(information.loss) / (nobs - len(information.gradient))
+
+
+def covariance_of(form: AffineForm, data: Batch) -> Tensor:
+    """Classical covariance of ``theta`` at the maximum: the inverse observed information.
+
+    Parameters
+    ----------
+    form : AffineForm
+    data : Batch
+        Sample weights as used: their sum is the number of observations.
+
+    Returns
+    -------
+    Tensor, shape (P, P)
+
+    Raises
+    ------
+    SingularInformationError
+        If some parameters are not estimable.
+    """
+    information = Information.of(form, data)
+    factor = information.problem.basis.back @ information.inverse_factor()
+    return factor @ factor.T * variance_of(information)

@@ -1,0 +1,185 @@
+"""Rows as inference sees them: derivatives by ``eta``, columns centred and scaled, block by block.
+
+Letters are those of :mod:`torchlogreg.objective`. Forming ``X'CX`` of columns with a mean of 1e6
+and a spread of one costs twelve digits; of centred ones none. So everything that is summed over
+rows is summed in a *basis*: columns less their mean, over a power of two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from torchlogreg import formulas, losses
+from torchlogreg.data import Batch
+from torchlogreg.inference.affine import AffineForm
+
+BLOCK = 2**20
+"""Numbers in a temporary: bounds the memory beside X to some tens of MB."""
+
+_SAMPLE = 1024
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Basis:
+    """Columns ``(X - mean) / scale``, and the way back from their parameters.
+
+    Attributes
+    ----------
+    mean : Tensor, shape (p,)
+        Zero for models that cannot absorb a shift of the columns.
+    scale : Tensor, shape (p,)
+        Powers of two, so that scaling is exact.
+    back : Tensor, shape (P, P)
+        ``theta = back @ theta_here``: weights over their scale, intercepts less the means' share.
+    """
+
+    mean: Tensor
+    scale: Tensor
+    back: Tensor
+
+    @classmethod
+    def of(cls, form: AffineForm, data: Batch, *, careful: bool = False) -> Basis:
+        """One cheap pass; ``careful`` spends another on the largest entry of every column."""
+        absorb = torch.linalg.pinv(form.M) @ form.R  # (m, r): intercepts that undo a shift
+        centre = torch.allclose(form.M @ absorb, form.R, rtol=0, atol=1e-12)
+        mean = form.weight.new_zeros(data.X.shape[1])
+        if centre:
+            for block in data.blocks(BLOCK):
+                mean += block.sample_weight.to(mean) @ block.X.to(mean)
+            mean /= data.sample_weight.sum(dtype=mean.dtype)
+        step = 1 if careful else -(-len(data) // _SAMPLE)
+        sample = Batch(data.X[::step], data.y[::step], data.sample_weight[::step])
+        largest = torch.zeros_like(mean)
+        for block in sample.blocks(BLOCK):
+            counted = block.X[block.sample_weight > 0].to(mean)
+            if len(counted):
+                largest = torch.maximum(largest, (counted - mean).abs().amax(0))
+        exponent = torch.frexp(torch.where(largest > 0, largest, 1.0)).exponent
+        scale = torch.ldexp(torch.ones_like(mean), exponent)
+        return cls(mean, scale, _back(form, absorb, mean, scale))
+
+    def transform(self, X: Tensor) -> Tensor:
+        """A copy of rows (n, p) in this basis."""
+        return (X.to(self.mean) - self.mean).div_(self.scale)
+
+
+def _back(form: AffineForm, absorb: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+    r, p = form.weight.shape
+    back = torch.diag(torch.cat(((1 / scale).repeat(r), torch.ones_like(form.intercepts))))
+    shares = absorb[:, :, None] * (mean / scale)  # (m, r, p)
+    back[r * p :, : r * p] = -shares.flatten(1)
+    return back
+
+
+class Rows(NamedTuple):
+    """A block of rows and the derivatives of their losses.
+
+    Attributes
+    ----------
+    Z : Tensor, shape (n, p)
+        Columns in the basis.
+    weight : Tensor, shape (n,)
+        Sample weights as used.
+    slopes : Tensor, shape (n, k)
+        ``d loss_i / d eta_i``, without weights.
+    curvatures : Tensor, shape (n, k, k)
+        ``d2 loss_i / d eta_i2``, without weights.
+    loss : Tensor, scalar
+        ``sum_i weight_i loss_i``.
+    batch : Batch
+        The rows themselves.
+    """
+
+    Z: Tensor
+    weight: Tensor
+    slopes: Tensor
+    curvatures: Tensor
+    loss: Tensor
+    batch: Batch
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Problem:
+    """A model at its parameters, rows, and the basis to sum them in.
+
+    The loss of linear regression counts half here, so that slopes are residuals and curvatures one;
+    softmax drops the column of the reference class, where ``eta`` is always zero.
+
+    Attributes
+    ----------
+    form : AffineForm
+    data : Batch
+        Sample weights as used: their sum is the number of observations.
+    basis : Basis
+    R, M : Tensor, shapes (k, r) and (k, m)
+        Those of the form, without rows of zeros.
+    """
+
+    form: AffineForm
+    data: Batch
+    basis: Basis
+    R: Tensor
+    M: Tensor
+
+    @classmethod
+    def of(cls, form: AffineForm, data: Batch, *, careful: bool = False) -> Problem:
+        """The problem in its own basis."""
+        used = _used(form)
+        basis = Basis.of(form, data, careful=careful)
+        return cls(form, data, basis, form.R[used:], form.M[used:])
+
+    @property
+    def linear(self) -> bool:
+        """Whether the response is a number with a variance to be estimated."""
+        return self.form.model.n_classes is None
+
+    def rows(self, size: int | None = None) -> Iterator[Rows]:
+        """All rows with weight, ``size`` or fewer at a time.
+
+        Parameters
+        ----------
+        size : int, optional
+            Default: as many as keep a temporary at ``BLOCK`` numbers.
+        """
+        wide = self.form.weight
+        k, p = len(self.R), self.data.X.shape[1]
+        size = size or max(1, BLOCK // max(p, 2 * k * k))
+        for block in self.data.blocks(size * p):
+            weight = block.sample_weight.to(wide)
+            y = block.y.to(wide) if block.y.is_floating_point() else block.y
+            eta = self.form.eta(block.X, block.offset)
+            loss = torch.dot(weight, self.form.nll(eta, y))
+            s, C = self._derivatives(eta, y)
+            yield Rows(self.basis.transform(block.X), weight, s, C, loss, block)
+
+    def designs(self, Z: Tensor) -> Tensor:
+        """``D_i``, derivatives of ``eta_i`` by the parameters of the basis, (n, k, P)."""
+        by_weight = (self.R[None, :, :, None] * Z[:, None, None, :]).flatten(2)
+        return torch.cat((by_weight, self.M.expand(len(Z), *self.M.shape)), dim=2)
+
+    def pulled_back(self, s: Tensor, Z: Tensor) -> Tensor:
+        """Rows ``D_i' s_i``, (n, P), for ``s`` (n, k)."""
+        by_weight = ((s @ self.R)[:, :, None] * Z[:, None, :]).flatten(1)
+        return torch.cat((by_weight, s @ self.M), dim=1)
+
+    def _derivatives(self, eta: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Slopes and curvatures, without the columns of ``eta`` that never move."""
+        loss = self.form.nll
+        if self.linear:
+            return eta - y[:, None], torch.ones_like(eta)[:, :, None]
+        if loss in (losses.binary_nll, losses.categorical_nll):  # closed forms are quicker
+            s, C = formulas.slopes(loss, eta, y), formulas.curvatures(loss, eta, y)
+        else:
+            s, C = losses.slopes(loss, eta, y), losses.curvatures(loss, eta, y)
+        used = _used(self.form)
+        return s[:, used:], C[:, used:, used:]
+
+
+def _used(form: AffineForm) -> int:
+    """How many leading columns of ``eta`` are always zero: that of softmax's reference class."""
+    return int(len(form.R) > 1 and not bool(form.R[0].any()))
