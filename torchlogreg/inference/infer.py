@@ -201,7 +201,7 @@ def _covariance(
     problem = information.problem
     outer, n_params = problem.basis.back @ bread, len(bread)
     if kind == "classical" and not penalised:
-        return outer @ outer.T * variance
+        return information.inverse(bread) * variance
     correction = 1.0
     if codes is not None:
         meat, n_clusters = cluster_meat(problem, *codes), codes[1]
