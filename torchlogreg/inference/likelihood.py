@@ -16,6 +16,7 @@ from torch import Tensor
 from torchlogreg.data import Batch
 from torchlogreg.inference.affine import AffineForm
 from torchlogreg.inference.information import Information
+from torchlogreg.inference.recession import grows, recession_cone
 from torchlogreg.inference.rows import Basis
 from torchlogreg.jeffreys import MOST_PARAMETERS, MOST_WORK, Jeffreys
 from torchlogreg.log_determinant import Rows, cholesky, log_determinant, log_determinant_hessian
@@ -83,6 +84,12 @@ class Likelihood:
         cutpoints = self.at(t).intercepts @ self.form.M.T
         ordinal = bool((self.form.R < 0).any())
         return not ordinal or bool((cutpoints.diff() > 0).all())
+
+    def endless(self, hold: Tensor) -> bool:
+        """Whether ``hold . t`` can grow for ever and the likelihood not fall: an exact decision."""
+        if self.penalty is not None:
+            return False  # it rises far out
+        return grows(recession_cone(self.form, self.data, self.basis), self.form, hold)
 
     def value(self, t: Tensor) -> float:
         """One pass; infinite where cutpoints cross."""

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from torchlogreg.data import Batch
 from torchlogreg.inference.affine import AffineForm
-from torchlogreg.inference.constrained import Point, decrement, maximise
+from torchlogreg.inference.constrained import decrement, maximise
 from torchlogreg.inference.information import Information
 from torchlogreg.inference.layout import Row, html_table, interval_heads, text_table
 from torchlogreg.inference.likelihood import Likelihood
 from torchlogreg.inference.reference import Array, critical_value
+from torchlogreg.inference.search import Search
 from torchlogreg.models import LinearRegression
 from torchlogreg.optim.newton import minimum_norm_solve
 from torchlogreg.penalties import Penalty
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
 
 AT_MAXIMUM = 1e-3
 """Largest Newton decrement of a model that counts as fitted: about 0.03 standard errors."""
-
-_EXACT = 1e-10
-_TRIES = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,98 +159,12 @@ def _searched(
         hold = likelihood.basis.back[place]
         spread = minimum_norm_solve(hessian, hold)
         variance = float(hold @ spread)
-        search = _Search(likelihood, hold, best, root, math.sqrt(variance) if variance > 0 else 1.0)
+        error = math.sqrt(variance) if variance > 0 else math.inf
         path = spread / variance if variance > 0 else torch.zeros_like(spread)
-        low, high = (search.end(side, path) for side in (-1, 1))  # 2
+        search = Search(likelihood, hold, best, root, error, path)
+        low, high = (search.end(side) for side in (-1, 1))  # 2
         ends.append((low, float(hold @ best.t), high))
     return ends
-
-
-@dataclass(frozen=True, slots=True)
-class _Search:
-    """One parameter: ``hold . t``."""
-
-    likelihood: Likelihood
-    hold: Tensor
-    best: Point
-    root: float
-    error: float
-
-    def end(self, side: int, path: Tensor) -> float:
-        """Where the root of twice the loss is ``root``, on one side; or infinity.
-
-        1. A point of the profile. Its root is almost linear in the parameter, and its slope is
-           known from the gradient that holding leaves.
-        2. Convexity: a profile that has not risen at eight times the distance never will.
-        3. Newton's step; into the bracket, or at most four times as far, where it leads out.
-        """
-        centre = float(self.hold @ self.best.t)
-        low, high = 0.0, math.inf  # distances from the estimate
-        near = Point(self.best.t, self.best.value, 0.0, path)
-        # An error without bounds, as under separation, may not throw the first point out of sight:
-        # columns are of unit size here, so eta moves by about 8 at most.
-        distance = min(self.root * self.error, 8 * float(self.hold.norm()))
-        for _ in range(_TRIES):
-            point = self._point(near, centre + side * distance)  # 1
-            loss = math.inf if point is None else max(point.value - self.best.value, 0.0)
-            z = math.sqrt(2 * loss)
-            if abs(z - self.root) <= _EXACT or high - low <= 1e-13 * (abs(centre) + distance):
-                break
-            slope = 0.0 if point is None else side * point.slope
-            if z < self.root:
-                low = distance
-                if distance >= 8 * self.root * self.error and slope * distance < 1e-4:  # 2
-                    return side * math.inf
-            else:
-                high = distance
-            distance = self._next(distance, z, slope, low, high)  # 3
-            near = near if point is None else point
-        return centre + side * distance
-
-    def _next(self, distance: float, z: float, slope: float, low: float, high: float) -> float:
-        """Newton on the root, safeguarded."""
-        step = (self.root - z) * z / slope if slope > 0 and math.isfinite(z) else math.nan
-        trial = distance + step
-        if high == math.inf:
-            return min(trial, 4 * distance) if trial > distance else 4 * distance
-        if low < trial < high:
-            return trial
-        return 0.5 * (low + high)
-
-    def _point(self, near: Point, value: float) -> Point | None:
-        """The profile at ``value``; None where no parameters are in order."""
-        start = self._start(near, value)
-        if start is None:
-            return None
-        point = maximise(self.likelihood, start, self.hold)
-        if point.value < self.best.value - 1e-4:
-            raise ValueError(
-                f"the model is not at its maximum: the log-likelihood rises by "
-                f"{self.best.value - point.value:.3g} where a parameter is {value:.6g}; fit longer"
-            )
-        return point
-
-    def _start(self, near: Point, value: float) -> Tensor | None:
-        """Parameters with ``hold . t = value`` and cutpoints in order.
-
-        The tangent of the profile; where that crosses cutpoints, all of them move together; where
-        the first is fixed at zero, in proportion.
-        """
-        change = value - float(self.hold @ near.t)
-        tangent = near.t + change * near.path
-        if self.likelihood.ordered(tangent):
-            return tangent
-        n_weight = self.likelihood.form.weight.numel()
-        together = near.t.clone()
-        if not bool(self.hold[n_weight:].any()):  # a weight is held: leave the cutpoints alone
-            together += change * self.hold / self.hold.square().sum()
-        else:
-            together[n_weight:] += change / float(self.hold[n_weight:].sum())
-        if self.likelihood.ordered(together):
-            return together
-        stretched = near.t.clone()
-        stretched[n_weight:] *= value / (value - change)
-        return stretched if self.likelihood.ordered(stretched) else None
 
 
 def _linear(
