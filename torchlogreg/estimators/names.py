@@ -1,0 +1,77 @@
+"""Penalties and weightings by name, as grids, configuration files and command lines write them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from torchlogreg.combinators import ClassMean, Rule, Smoothed
+from torchlogreg.penalties import L1, L2, ElasticNet, Penalty
+from torchlogreg.weighting import BoostMisclassified, ClassBalanced, Focal, Weighting
+
+
+def penalty_of(
+    penalty: str | Penalty | None, alpha: float = 0.001, l1_ratio: float = 0.5
+) -> Penalty | None:
+    """The penalty that was named, or the object as it is.
+
+    Parameters
+    ----------
+    penalty : {"none", "l2", "l1", "elasticnet"}, Penalty or None
+    alpha : float
+        Strength of a named penalty.
+    l1_ratio : float
+        Share of L1 in "elasticnet".
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown, or a number out of range.
+    TypeError
+        If it is neither a name nor a penalty.
+    """
+    if isinstance(penalty, str):
+        if penalty not in PENALTIES:
+            raise ValueError(f"unknown penalty {penalty!r}; the names are {', '.join(PENALTIES)}")
+        return PENALTIES[penalty](alpha, l1_ratio)
+    if penalty is not None and not isinstance(penalty, Penalty):
+        raise TypeError(
+            f"penalty= got {penalty!r}, but it takes a name ({', '.join(PENALTIES)}), a Penalty, "
+            "such as L2(0.1), or None"
+        )
+    return penalty
+
+
+def weighting_of(weighting: str | Weighting | Rule | None) -> Weighting | Rule | None:
+    """The weighting that was named, at its own settings, or the object as it is.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown.
+    """
+    if not isinstance(weighting, str):
+        return weighting
+    if weighting not in WEIGHTINGS:
+        raise ValueError(f"unknown weighting {weighting!r}; the names are {', '.join(WEIGHTINGS)}")
+    return WEIGHTINGS[weighting]()
+
+
+PENALTIES: Mapping[str, Callable[[float, float], Penalty | None]] = MappingProxyType(
+    {
+        "none": lambda alpha, l1_ratio: None,
+        "l2": lambda alpha, l1_ratio: L2(alpha),
+        "l1": lambda alpha, l1_ratio: L1(alpha),
+        "elasticnet": ElasticNet,
+    }
+)
+
+WEIGHTINGS: Mapping[str, Callable[[], Weighting | None]] = MappingProxyType(
+    {
+        "none": lambda: None,
+        "boost": BoostMisclassified,
+        "class_mean": ClassMean,
+        "balanced": ClassBalanced,
+        "focal": lambda: Smoothed(Focal()),
+    }
+)

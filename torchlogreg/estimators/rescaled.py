@@ -1,0 +1,52 @@
+"""A penalty that keeps its meaning while the columns under it are scaled."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from torchlogreg.base import Model
+from torchlogreg.penalties import Penalty
+
+
+class OnRawColumns(Penalty):
+    """Another penalty, seen from a model of scaled columns.
+
+    A model of ``X / scale`` with ``weight`` is the model of ``X`` with ``weight / scale``, and that
+    is what is penalised: ridge and lasso mean what they mean on raw columns, while the optimizer
+    works on columns of unit scale.
+
+    Parameters
+    ----------
+    penalty : Penalty
+        Separable, as :class:`torchlogreg.penalties.Penalty` says.
+    scale : Tensor, shape (p,)
+        Positive.
+    """
+
+    def __init__(self, penalty: Penalty, scale: Tensor) -> None:
+        self.penalty = penalty
+        self.scale = scale
+        self.alpha = penalty.alpha
+        self.smooth = penalty.smooth  # type: ignore[misc]  # that of the penalty inside
+
+    def value(self, weight: Tensor) -> Tensor:
+        """Value at the weight of raw columns."""
+        return self.penalty.value(weight / self.scale)
+
+    def curvature(self, weight: Tensor) -> Tensor:
+        """Second derivative by the scaled weight."""
+        return self.penalty.curvature(weight / self.scale) / self.scale.square()
+
+    def prox(self, weight: Tensor, step: float | Tensor) -> Tensor:
+        """A step in scaled units is a step over ``scale^2`` in raw ones."""
+        step = torch.as_tensor(step, dtype=weight.dtype, device=weight.device)
+        raw = self.penalty.prox(weight / self.scale, step / self.scale.square())
+        return raw * self.scale
+
+    def check(self, model: Model, *, own_loss: bool) -> None:
+        """Whatever the penalty inside refuses."""
+        self.penalty.check(model, own_loss=own_loss)
+
+    def __repr__(self) -> str:
+        return repr(self.penalty)

@@ -1,0 +1,195 @@
+"""From rows and settings to a trained model of raw columns: standardise, fit, fold back."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from sklearn.exceptions import ConvergenceWarning as SklearnConvergenceWarning
+from torch import Tensor
+
+from torchlogreg.base import Model
+from torchlogreg.combinators import Rule, as_weighting
+from torchlogreg.configuration import config
+from torchlogreg.convergence import ConvergenceWarning
+from torchlogreg.estimators.rescaled import OnRawColumns
+from torchlogreg.fit import FitResult, fit
+from torchlogreg.history import History
+from torchlogreg.hooks.recorder import Recorder
+from torchlogreg.inputs import as_tensor
+from torchlogreg.objective import Objective
+from torchlogreg.optim import choose
+from torchlogreg.penalties import Penalty
+from torchlogreg.scaling import Standardizer
+from torchlogreg.state import Hook
+from torchlogreg.weighting import Weighting
+
+RECORDED = 10**7
+"""Numbers that the parameters in a history may be before epochs are left out of it."""
+
+
+class FitWarning(ConvergenceWarning, SklearnConvergenceWarning):  # type: ignore[misc]
+    """A fit of an estimator did not converge: the warning of ``fit``, and scikit-learn's."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an estimator passes on to ``fit``, names already resolved."""
+
+    optimizer: str | Callable[..., Any] | None
+    penalty: Penalty | None
+    weighting: Weighting | Rule | None
+    batch_size: int | None
+    max_epochs: int
+    tol: float
+    hooks: Iterable[Hook]
+    generator: torch.Generator | None
+    facts: dict[str, Any]
+
+
+def train(
+    model: Model,
+    X: Tensor,
+    y: Tensor,
+    settings: Settings,
+    *,
+    sample_weight: Any = None,
+    offset: Any = None,
+) -> tuple[FitResult, History]:
+    """Fit ``model``, which takes raw columns before and after.
+
+    1. Standardise: mean zero if there is an intercept to absorb it, standard deviation one. Exact
+       least squares takes the raw columns, since rounding the centred ones would cost it digits.
+    2. Fit, recording every epoch. A penalty keeps its meaning on raw columns.
+    3. Fold the standardisation back, in double precision.
+
+    Parameters
+    ----------
+    model : Model
+        Trained in place, from the parameters it has.
+    X : Tensor, shape (n, p)
+        Finite, on the model's device; of any floating dtype.
+    y : Tensor, shape (n,)
+    settings : Settings
+    sample_weight, offset : array, optional
+        As in ``fit``.
+
+    Returns
+    -------
+    result : FitResult
+    history : History
+    """
+    if sample_weight is not None:
+        sample_weight = as_tensor(sample_weight, "sample_weight", X.device)
+    columns, penalty = None, settings.penalty
+    if _gains_by_scaling(model, settings):  # 1
+        columns = Standardizer.of(X, sample_weight, centre=_has_intercept(model))
+        X = columns.transform(X)
+        unfold_(model, columns)
+        penalty = _on_raw_columns(penalty, columns.scale.to(model.weight))
+    if "feature_names" in settings.facts:  # fit asks for columns, as a frame has them
+        X = X.view_as(X)
+        X.columns = settings.facts["feature_names"]  # type: ignore[attr-defined]
+    recorder = _recorder(model, settings, columns)
+    with one_warning():  # 2
+        result = fit(
+            model,
+            X,
+            y,
+            optimizer=settings.optimizer,
+            penalty=penalty,
+            weighting=settings.weighting,
+            sample_weight=sample_weight,
+            offset=offset,
+            batch_size=settings.batch_size,
+            max_epochs=settings.max_epochs,
+            tol=settings.tol,
+            hooks=(recorder, *settings.hooks),
+            generator=settings.generator,
+        )
+    if columns is not None:
+        fold_(model, columns)  # 3
+    return result, recorder.history
+
+
+def unfold_(model: Model, columns: Standardizer) -> None:
+    """Make a model of raw columns one of standardised columns, in place: a warm start."""
+    if bool(model.weight.any()):
+        fold_(model, Standardizer(-columns.mean / columns.scale, 1 / columns.scale))
+
+
+def fold_(model: Model, columns: Standardizer) -> None:
+    """Make a model of standardised columns one of raw columns, rounding to its dtype only once."""
+    dtype = model.weight.dtype
+    columns.fold_(model.to(columns.mean.dtype))
+    model.to(dtype)
+
+
+@contextmanager
+def one_warning() -> Iterator[None]:
+    """What ``fit`` warns of, issued after the block; not converging also in scikit-learn's kind.
+
+    The one place where the two libraries' warnings meet.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    for entry in caught:
+        if isinstance(entry.message, ConvergenceWarning):
+            # From the user's call of estimator.fit: warn, the with block, train, _train, fit.
+            warnings.warn(FitWarning(str(entry.message)), stacklevel=6)
+        else:
+            warnings.warn_explicit(entry.message, entry.category, entry.filename, entry.lineno)
+
+
+def start_from_(model: Model, previous: Model) -> None:
+    """Continue where an earlier fit ended.
+
+    Raises
+    ------
+    ValueError
+        If that fit was of another model.
+    """
+    if config(model) != config(previous):
+        raise ValueError(
+            f"warm_start: the earlier fit was of {previous}, but these data and settings ask for "
+            f"{model}; use warm_start=False, or the same columns, classes and settings"
+        )
+    model.load_state_dict(previous.state_dict())
+
+
+def _gains_by_scaling(model: Model, settings: Settings) -> bool:
+    """False for exact least squares, which scales by powers of two itself."""
+    name = settings.optimizer
+    if name is None:
+        weighting = settings.weighting
+        adaptive = weighting is not None and as_weighting(weighting).adaptive
+        objective = Objective(model, penalty=settings.penalty)
+        name, _ = choose(objective, settings.batch_size, adaptive=adaptive)
+    return name != "least_squares"
+
+
+def _has_intercept(model: Model) -> bool:
+    """An ordinal model calls its intercept ``first``."""
+    return model.bias is not None or getattr(model, "first", None) is not None
+
+
+def _on_raw_columns(penalty: Penalty | None, scale: Tensor) -> Penalty | None:
+    """Jeffreys' penalty depends on the rows, and scales with them by itself."""
+    if penalty is None or penalty.needs_rows:
+        return penalty
+    return OnRawColumns(penalty, scale)
+
+
+def _recorder(model: Model, settings: Settings, columns: Standardizer | None) -> Recorder:
+    """A recorder of every epoch, or of every few where the parameters are very many."""
+    facts = settings.facts | {"standardized": columns is not None}
+    if columns is not None:
+        facts |= {"column_means": columns.mean.tolist(), "column_scales": columns.scale.tolist()}
+    n_params = sum(p.numel() for p in model.parameters())
+    every = max(1, n_params * settings.max_epochs // RECORDED)
+    return Recorder(every, sample_weight=False, meta=facts)
