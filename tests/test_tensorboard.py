@@ -221,7 +221,7 @@ def test_failing_metrics_close_the_file_with_the_settings(tmp_path: Path) -> Non
     def metrics(state: FitState) -> dict[str, float]:
         raise ZeroDivisionError("mine")
 
-    hook = TensorBoardScalars(tmp_path, metrics=metrics)
+    hook = TensorBoardScalars(tmp_path, every=1, metrics=metrics)
     with pytest.raises(ZeroDivisionError, match="mine"):
         run(hook)
     events = read(tmp_path)
@@ -244,7 +244,7 @@ def test_folder_that_cannot_be_written_is_refused_in_one_line(tmp_path: Path, be
 
 
 def test_a_second_run_in_the_same_folder_is_refused(tmp_path: Path) -> None:
-    hook = TensorBoardScalars(tmp_path)
+    hook = TensorBoardScalars(tmp_path, every=1)
     run(hook)
     with pytest.raises(FileExistsError, match="events of an earlier run"):
         run(hook)

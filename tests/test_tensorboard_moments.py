@@ -21,7 +21,7 @@ from torchlogreg.hooks import (
 )
 from torchlogreg.hooks.landscape import flat_params, objective_on
 from torchlogreg.hooks.moments import MOST
-from torchlogreg.hooks.pace import log_spaced, next_dense
+from torchlogreg.hooks.pace import DENSE, log_spaced, next_dense
 from torchlogreg.objective import Objective
 from torchlogreg.penalties import L1, L2, ElasticNet, Penalty
 
@@ -43,7 +43,20 @@ def test_dense_then_log_spaced_points_grow_with_the_logarithm() -> None:
     while epoch <= 10**6:
         points.append(epoch)
         epoch = next_dense(epoch)
-    assert points[:13] == list(range(13)) and len(points) < 100
+    assert points[: DENSE + 1] == list(range(DENSE + 1)) and len(points) < 50
+    assert all(b <= 1.5 * a for a, b in itertools.pairwise(points[DENSE:]))
+
+
+@pytest.mark.parametrize("max_epochs", [1, 9, 100, 1000, 12345])
+def test_moments_are_epochs_whose_figures_are_noted_anyway(max_epochs: int) -> None:
+    noted = [0]
+    while noted[-1] < max_epochs:
+        noted.append(next_dense(noted[-1]))
+    assert set(log_spaced(max_epochs, MOST - 1)) <= {*noted, max_epochs}
+
+
+def test_the_scale_does_not_depend_on_where_one_joins_it() -> None:
+    assert all(next_dense(epoch) == next_dense(next_dense(epoch) - 1) for epoch in range(2000))
 
 
 def test_no_limit_shows_ten_pictures_and_both_ends(tmp_path: Path) -> None:

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from torchlogreg.hooks.events import EventFile, event_file
+from torchlogreg.hooks.landscape import eta_at
 from torchlogreg.hooks.moments import Moments
 from torchlogreg.hooks.pace import check_every, check_size
+from torchlogreg.hooks.seen import Seen
 from torchlogreg.hooks.view import View, choose_view, class_labels, labels_of
 from torchlogreg.models import OrdinalRegression
 from torchlogreg.state import FitState, Hook
@@ -21,19 +23,10 @@ FEW = 20_000
 """Rows up to which a look keeps what the epoch computed, and works it out when it is drawn."""
 
 
-class Taken(NamedTuple):
-    """What the epoch computed anyway, still on its device."""
-
-    places: Tensor  # (t, k): eta at three places of a plane, or at all places of a curve
-    eta: Tensor  # (n, k)
-    losses: Tensor  # (n,)
-    sample_weight: Tensor  # (n,)
-
-
 class Look(NamedTuple):
     """What a picture is drawn from, still on its device."""
 
-    places: Tensor
+    params: Tensor  # (P,)
     weight: Tensor  # (m,)
     wrong: Tensor  # (m,)
     loss: Tensor
@@ -166,31 +159,30 @@ class TensorBoardBoundary(Hook):
         self._model = state.model
         self._labels = labels_of(state.data.y)
 
-    @torch.no_grad()
-    def _take(self, state: FitState) -> Taken | Look:
+    def _take(self, state: FitState) -> Seen | Look:
         """References for few rows, a few small tensors for many."""
-        taken = Taken(self._model(self._places), *state.rows, state.data.sample_weight)
-        return taken if len(taken.losses) <= FEW else self._look(taken)
+        seen = self.events.sight.of(state)
+        return seen if len(seen.losses) <= FEW else self._look(seen)
 
-    def _look(self, taken: Taken) -> Look:
+    def _look(self, seen: Seen) -> Look:
         """Which rows are wrong, and the figures of the caption."""
-        model, weight = self._model, taken.sample_weight[self._rows]
+        model, weight = self._model, seen.sample_weight[self._rows]
         wrong, accuracy = torch.zeros_like(self._rows, dtype=torch.bool), None
         if model.n_classes is not None:
-            mistakes = model.predict(taken.eta) != self._labels
+            mistakes = model.predict(seen.eta) != self._labels
             accuracy = 1 - mistakes.double().mean()
             wrong = mistakes[self._rows]
-        return Look(taken.places, weight, wrong, taken.losses.mean(), accuracy)
+        return Look(seen.params, weight, wrong, seen.losses.mean(), accuracy)
 
-    def _publish(self, suffixes: tuple[str, ...], epoch: int, taken: Taken | Look) -> None:
+    def _publish(self, suffixes: tuple[str, ...], epoch: int, taken: Seen | Look) -> None:
         """Draw a look and write it."""
-        look = self._look(taken) if isinstance(taken, Taken) else taken
+        look = self._look(taken) if isinstance(taken, Seen) else taken
         figures = f"loss {float(look.loss):.4g}"
         if look.accuracy is not None:
             figures = f"accuracy {100 * float(look.accuracy):.1f} %   {figures}"
         caption = (f"epoch {epoch}", figures)
         weight, wrong = _array(look.weight), _array(look.wrong)
-        eta = look.places.cpu().double()
+        eta = eta_at(self._model, look.params, self._places).cpu().double()
         if self._is_curve:
             png = self._picture.draw(self._mean(eta.numpy()), weight, wrong, caption)
         else:

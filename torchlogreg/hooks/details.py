@@ -173,15 +173,14 @@ class TensorBoardDetails(Hook):
 
     def _take(self, state: FitState) -> Look:
         """References to what the epoch computed anyway."""
-        closure = state.objective.closure(state.data, state.data)
-        gradient = closure.gradient()
-        eta, _ = state.rows
-        weight = state.model.weight.detach().clone()
+        gradient = state.objective.closure(state.data, state.data).gradient()
+        seen = self.events.sight.of(state)
         accuracy = None
-        if self._names:
-            right = state.model.predict(eta) == labels_of(state.data.y)
+        if self._names and self._step > 1:  # else all rows are kept, to be worked out later
+            right = state.model.predict(seen.eta) == labels_of(state.data.y)
             accuracy = right.double().mean()
-        return Look(eta[:: self._step], weight, gradient, state.data.sample_weight, accuracy)
+        weight = state.model.weight.detach().clone()
+        return Look(seen.eta[:: self._step], weight, gradient, seen.sample_weight, accuracy)
 
     def _publish(self, suffixes: tuple[str, ...], epoch: int, look: Look) -> None:
         """Histograms, curves, pictures."""
@@ -207,10 +206,11 @@ class TensorBoardDetails(Hook):
         for j in range(first, min(p.shape[1], MOST_CURVES)):
             tag = "pr" if first else f"pr/{self._names[j]}"
             add(summaries.pr_curve(tag, p[:, j], hit[:, j]), epoch)
-        accuracy = float("nan") if look.accuracy is None else 100 * float(look.accuracy)
-        caption = (f"epoch {epoch}", f"accuracy {accuracy:.1f} %")
-        self._show("calibration", epoch, p[:, first:], hit[:, first:], caption)
         predicted = _array(self._model.predict(look.eta)).astype(int)
+        right = (predicted == self._y).mean()  # of all rows, unless they were too many to keep
+        accuracy = float(right if look.accuracy is None else look.accuracy)
+        caption = (f"epoch {epoch}", f"accuracy {100 * accuracy:.1f} %")
+        self._show("calibration", epoch, p[:, first:], hit[:, first:], caption)
         K = p.shape[1]
         pairs = self._y.astype(int) * K + predicted
         self._show("confusion", epoch, np.bincount(pairs, minlength=K * K).reshape(K, K), caption)

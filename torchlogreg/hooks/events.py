@@ -11,6 +11,7 @@ from typing import Any
 
 from torchlogreg.hooks.pace import Budget
 from torchlogreg.hooks.records import Records
+from torchlogreg.hooks.seen import Sight
 
 PREFIX = "events.out.tfevents."
 """Of the names of the files that TensorBoard reads."""
@@ -46,6 +47,7 @@ class EventFile:
         self.log_dir = Path(log_dir)
         self.share = share
         self.budget = Budget(share)  # of the fit that writes; a new one when the file is opened
+        self.sight = Sight()  # what the hooks see, shared
         self.tags: dict[str, None] = {}  # of all scalars so far; an ordered set
         self._file: Any = None
         self._users = 0
@@ -62,7 +64,7 @@ class EventFile:
             If it holds the events of an earlier run.
         """
         if self._file is None:
-            self.tags, self._last_words = {}, []
+            self.tags, self._last_words, self.sight = {}, [], Sight()
             self.budget = Budget(self.share)
             # Files of one process and second still differ in name.
             name = f"{time.time():.0f}.{socket.gethostname()}.{os.getpid()}.{time.time_ns()}"
@@ -81,7 +83,7 @@ class EventFile:
                 for summary in words():
                     self.add(summary)
         finally:
-            file, self._file = self._file, None
+            file, self._file, self.sight = self._file, None, Sight()
             file.close()
             if self._discarded:
                 self._path.unlink(missing_ok=True)

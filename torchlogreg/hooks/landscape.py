@@ -73,6 +73,12 @@ def objective_on(
     return torch.cat(values) + _penalty(objective, weights, places)
 
 
+def eta_at(model: Model, params: Tensor, X: Tensor) -> Tensor:
+    """Scores (m, k) of rows (m, p) at parameters (P,) that the model had once; no offset."""
+    weight, rest = _parts(model, params)
+    return model.mix(X @ weight.T) + _intercepts(model, rest.unsqueeze(0))
+
+
 def _parts(model: Model, flat: Tensor) -> tuple[Tensor, Tensor]:
     """``weight (r, p)``, and the other entries in the order of the parameters."""
     shape = model.weight.shape

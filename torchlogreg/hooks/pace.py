@@ -12,6 +12,10 @@ BLINK = 0.1
 """Seconds of a fit that nobody notices the end of: it shows all its last pictures."""
 
 
+DENSE = 8
+"""Epochs from the first on that are all looked at."""
+
+
 class Budget:
     """Keeps the time of all hooks of a fit within a share of the fit's time.
 
@@ -49,14 +53,25 @@ class Budget:
 
 
 def log_spaced(max_epochs: int, most: int) -> list[int]:
-    """At most ``most`` different epochs from 1 to ``max_epochs``, evenly spaced on a log scale."""
-    spaced = np.unique(np.rint(np.geomspace(1, max_epochs, most)).astype(int))
-    return [int(epoch) for epoch in spaced]
+    """At most ``most`` different epochs from 1 to ``max_epochs``, about evenly on a log scale.
+
+    All but the last are epochs of ``next_dense``: who looks at either looks at the same ones, and
+    shares what they cost.
+    """
+    dense = [1]
+    while dense[-1] < max_epochs:
+        dense.append(min(next_dense(dense[-1]), max_epochs))
+    halfway = np.sqrt(np.multiply(dense[1:], dense[:-1]))
+    nearest = np.searchsorted(halfway, np.geomspace(1, max_epochs, most))
+    return [dense[j] for j in np.unique(nearest)]
 
 
-def next_dense(epoch: int, dense: int = 12, ratio: float = 1.4) -> int:
+def next_dense(epoch: int, dense: int = DENSE, ratio: float = 1.5) -> int:
     """The epoch after this one on a scale that has every epoch to ``dense``, then thins out."""
-    return max(epoch + 1, int(epoch * ratio)) if epoch >= dense else epoch + 1
+    following = dense
+    while following <= epoch:
+        following = max(following + 1, int(following * ratio))
+    return epoch + 1 if epoch < dense else following
 
 
 def check_every(every: int | None) -> None:

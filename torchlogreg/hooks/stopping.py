@@ -153,7 +153,7 @@ class StopOnNonFinite(Hook):
 
     The loss of the last step is looked at after every epoch. It was computed before that step, so
     a parameter that the very last step spoilt shows one epoch later. The parameters themselves are
-    looked at after each of the first twelve epochs, then log-spaced, and after the last one; after
+    looked at after each of the first eight epochs, then log-spaced, and after the last one; after
     every epoch if the optimizer returns no loss, or if the weighting follows the model and would
     be asked about numbers that are none.
 
@@ -175,12 +175,14 @@ class StopOnNonFinite(Hook):
 
     def _look(self, state: FitState) -> None:
         """All parameters, and the loss of the last step."""
+        sums = [p.detach().sum() for p in state.model.parameters()]
+        if isinstance(state.loss, Tensor):
+            sums.append(state.loss.detach())
+        if math.isfinite(float(sum(sums[1:], sums[0]))):  # it is not if any entry is not: one wait
+            return
         watched: dict[str, Tensor] = {n: p.detach() for n, p in state.model.named_parameters()}
         if isinstance(state.loss, Tensor):
             watched["loss"] = state.loss.detach()
-        sums = [t.sum() for t in watched.values()]  # not finite if any entry is not: one wait
-        if math.isfinite(float(sum(sums[1:], sums[0]))):
-            return
         name = next((n for n, t in watched.items() if not bool(torch.isfinite(t).all())), None)
         if name is None:  # only the sum overflowed
             return

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from torchlogreg.data import Batch
 from torchlogreg.hooks.events import EventFile, event_file
-from torchlogreg.hooks.landscape import flat_params, objective_on, param_names
+from torchlogreg.hooks.landscape import objective_on, param_names
 from torchlogreg.hooks.moments import Moments
 from torchlogreg.hooks.pace import check_every, check_size, next_dense
 from torchlogreg.hooks.view import choose_view
@@ -149,12 +149,14 @@ class TensorBoardSurface(Hook):
 
     def _walk(self, state: FitState) -> None:
         """Keep where the parameters are; every epoch at first, then log-spaced: memory is flat."""
-        self._next = next_dense(state.epoch, ratio=1.2)
-        self._path.append(flat_params(state.model))
+        self._path.append(self.events.sight.of(state).params)
+        self._next = next_dense(state.epoch)  # an epoch that the curves note, too
+        if self.events.budget.affords():
+            self._next = min(self._next, next_dense(state.epoch, ratio=1.2))
 
     def _take(self, state: FitState) -> Look:
-        weight = state.data.sample_weight[self._rows]
-        return Look(flat_params(state.model), weight, state.value)
+        seen = self.events.sight.of(state)
+        return Look(seen.params, seen.sample_weight[self._rows], state.value)
 
     def _publish(self, suffixes: tuple[str, ...], epoch: int, look: Look) -> None:
         """Draw a look, with the path up to it, and write it."""

@@ -14,6 +14,7 @@ from torchlogreg.hooks.events import EventFile, event_file
 from torchlogreg.hooks.hparams import session, settings
 from torchlogreg.hooks.pace import check_every, next_dense
 from torchlogreg.hooks.recorder import learning_rate
+from torchlogreg.hooks.seen import Seen
 from torchlogreg.hooks.view import labels_of
 from torchlogreg.state import FitState, Hook
 
@@ -27,15 +28,12 @@ MOST_HELD = 2**20
 class Note(NamedTuple):
     """What an epoch computed anyway, still on its device; its figures are worked out later."""
 
-    epoch: int
     moment: float
     seconds: float
     learning_rate: float
     optimality: Tensor
-    eta: Tensor  # (n, k)
-    losses: Tensor  # (n,)
-    sample_weight: Tensor  # (n,)
-    weight: Tensor  # (r, p)
+    weight_norm: Tensor
+    seen: Seen
 
 
 class TensorBoardScalars(Hook):
@@ -57,7 +55,7 @@ class TensorBoardScalars(Hook):
     every : int, optional
         Epochs from one point of a curve to the next, ``>= 1``. Default: every epoch as long as
         the hooks take at most the file's ``share`` of the time; where epochs are faster, the
-        first twelve, then log-spaced ones at most 40 % apart.
+        first eight, then log-spaced ones at most 50 % apart.
     hparams : mapping of str to str, int, float or bool, optional
         Settings of your own, added to (and overriding) what the fit knows: model, optimizer, lr,
         penalty, weighting, dtype, device, rows, epochs, steps per epoch, why it stopped.
@@ -164,21 +162,13 @@ class TensorBoardScalars(Hook):
     def _note(self, state: FitState) -> None:
         """Keep what this epoch computed; write when it is time to."""
         optimality = state.optimality  # first: its pass over the rows serves what follows
-        eta, losses = state.rows
-        note = Note(
-            state.epoch,
-            time.time(),
-            time.perf_counter() - state.started,
-            learning_rate(state),
-            optimality,
-            eta,
-            losses,
-            state.data.sample_weight,
-            state.model.weight.detach().clone(),
-        )
+        seen = self.events.sight.of(state)
+        norm = torch.linalg.vector_norm(state.model.weight.detach())
+        seconds = time.perf_counter() - state.started
+        note = Note(time.time(), seconds, learning_rate(state), optimality, norm, seen)
         self._pending.append(note)
         self._last_epoch, self._next_epoch = state.epoch, next_dense(state.epoch)
-        held = len(self._pending) * eta.numel()
+        held = len(self._pending) * seen.eta.numel()
         if held > MOST_HELD or time.perf_counter() >= self._due:
             self._write()
 
@@ -192,25 +182,25 @@ class TensorBoardScalars(Hook):
         for i, note in enumerate(notes):
             known = {"learning_rate": note.learning_rate, "seconds": note.seconds}
             found = {tag: numbers[j * len(notes) + i] for j, tag in enumerate(columns)}
-            self.events.scalars(found | known, note.epoch, note.moment)
+            self.events.scalars(found | known, note.seen.epoch, note.moment)
         self.events.flush()
         self._due = time.perf_counter() + FLUSH_SECONDS
 
     def _figures(self, notes: list[Note]) -> dict[str, list[Tensor]]:
         """By tag, a scalar tensor of each note."""
         own, n = self._own, len(self._own)
-        weighted = [torch.dot(note.sample_weight, note.losses) / n for note in notes]
+        weighted = [torch.dot(note.seen.sample_weight, note.seen.losses) / n for note in notes]
         figures = {
             "loss/weighted": weighted,
             "loss/unweighted": [
-                cost if note.sample_weight is own else torch.dot(own, note.losses) / n
+                cost if note.seen.sample_weight is own else torch.dot(own, note.seen.losses) / n
                 for note, cost in zip(notes, weighted, strict=True)
             ],
             "optimality": [note.optimality for note in notes],
-            "weight_norm": [torch.linalg.vector_norm(note.weight) for note in notes],
+            "weight_norm": [note.weight_norm for note in notes],
         }
         if self._labels is not None:
-            predicted = self._model.predict(torch.cat([note.eta for note in notes]))
+            predicted = self._model.predict(torch.cat([note.seen.eta for note in notes]))
             right = (predicted.reshape(len(notes), n) == self._labels).to(own.dtype)
             figures["accuracy"] = [torch.dot(own, row) / n for row in right]
         return figures
