@@ -17,7 +17,13 @@ from torch import Tensor
 from torchlogreg.base import Model
 from torchlogreg.curvature import mix_matrix
 from torchlogreg.data import Batch
-from torchlogreg.log_determinant import Rows, cholesky, log_determinant, log_determinant_hessian
+from torchlogreg.log_determinant import (
+    Rows,
+    cholesky,
+    log_determinant,
+    log_determinant_hessian,
+    log_determinant_rounding,
+)
 from torchlogreg.models import LogisticRegression, SoftmaxRegression
 from torchlogreg.penalties import Penalty, checked_alpha
 
@@ -126,6 +132,15 @@ class Jeffreys(Penalty):
             return matrix
         both = matrix - (self.alpha / n * _as_parameters(own, model)).to(matrix.dtype)
         return matrix if cholesky(both[free][:, free]) is None else both
+
+    @torch.no_grad()
+    def rounding_on(self, model: Model, batch: Batch) -> Tensor:
+        """First-order effect of rounding ``I`` on the value: large where it is ill-conditioned."""
+        if self.alpha == 0:
+            return batch.X.new_zeros(())
+        n = self.total(batch)
+        rows = _rows(model, batch, n)
+        return self.alpha / n * log_determinant_rounding(model(batch.X, batch.offset), rows)
 
     def total(self, batch: Batch) -> Tensor:
         """``N``, a scalar tensor."""

@@ -118,6 +118,18 @@ def log_determinant(eta: Tensor, rows: Rows) -> Tensor:
     return value
 
 
+def log_determinant_rounding(eta: Tensor, rows: Rows) -> Tensor:
+    """Change of ``log det I`` when ``I``, scaled to unit diagonal, changes by rounding, a scalar.
+
+    To first order ``|tr(I^-1 dI)|``, at most ``eps tr(I^-1)``; zero where ``I`` is singular.
+    """
+    information = _information(eta, rows)
+    factor, _, good = _unit_factor(information)
+    trace = torch.cholesky_inverse(factor).diagonal().sum()
+    rounding = 8 * torch.finfo(information.dtype).eps * trace
+    return torch.where(good.all(), rounding, 0.0).to(eta.dtype)
+
+
 def _information(eta: Tensor, rows: Rows) -> Tensor:
     """``I`` (P, P), parameters ordered by class, then column."""
     parts = [_gram(Z, s[:, None, None] * _covariance(P)) for Z, s, P in rows.blocks(eta)]

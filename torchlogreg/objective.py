@@ -222,6 +222,13 @@ class Closure:
         losses = objective.loss(eta, batch.y)
         return objective._total(batch, eta, losses, smooth_only=smooth_only)
 
+    @torch.no_grad()
+    def rounding(self, value: Tensor) -> Tensor:
+        """Changes of ``value`` that a line search cannot tell from none, a scalar tensor."""
+        ulps, penalty = 8 * torch.finfo(value.dtype).eps * value.abs(), self.objective.penalty
+        own = None if penalty is None else penalty.rounding_on(self.objective.model, self.batch)
+        return ulps if own is None else ulps + own
+
     def gradient(self) -> Tensor:
         """Gradient of the smooth value, (P,); leaves ``p.grad`` alone."""
         return torch.cat([g.flatten() for g in self._evaluate().gradients])

@@ -127,7 +127,7 @@ def _backtrack(
 ) -> None:
     """Move along ``direction`` by the first of step, step/2, ... that is good enough, or not."""
     start = [p.clone() for p in closure.params]
-    rounding = 8 * torch.finfo(value.dtype).eps * value.abs()
+    rounding = closure.rounding(value)
     for _ in range(40):
         move_(closure.params, start, direction, step)
         change = closure.value(smooth_only=True) - value

@@ -50,6 +50,11 @@ def resolve(
             f"{name} cannot minimise the non-smooth penalty {type(penalty).__name__}; "
             "use ProximalGradient"
         )
+    if batch_size is not None and penalty is not None and penalty.needs_rows:
+        raise ValueError(
+            f"{type(penalty).__name__} depends on all rows, and a mini-batch of {batch_size} would "
+            "have another penalty; drop batch_size"
+        )
     if batch_size is not None and needs_full_batch(instance):
         raise ValueError(
             f"{name} needs all rows in every step; drop batch_size={batch_size}, or use SGD or Adam"
