@@ -196,20 +196,17 @@ class Information:
             factor = torch.linalg.qr(torch.cat((factor, rows)), mode="r").R
         _, singular, vectors = torch.linalg.svd(factor)
         basis = problem.basis
-        # Subtracting a mean that is 1e8 times the spread leaves noise of 1e-8 in the column.
-        noise = max(1.0, float((basis.mean / basis.scale).abs().max()))
-        cutoff = 4 * len(scale) * torch.finfo(scale.dtype).eps * noise * singular[0]
-        rank = int((singular > cutoff).sum())
-        if rank < len(scale):
-            null = scale[:, None] * vectors[rank:].T  # (P, d), directions in the basis
-            raise SingularInformationError(_involved(basis.back, null))
+        # Subtracting a mean that is 1e8 times the spread leaves noise of 1e-8 in that column.
+        noise = torch.ones_like(scale)
+        n_weights = problem.form.weight.numel()
+        noise[:n_weights] += (basis.mean / basis.scale).abs().repeat(n_weights // len(basis.mean))
+        cutoff = 4 * len(scale) * torch.finfo(scale.dtype).eps * singular[0]
+        null = singular <= cutoff * (vectors.abs() @ noise)
+        if bool(null.any()):
+            moved = (basis.back @ (scale[:, None] * vectors[null].T)).abs()  # (P, d), in theta
+            most = basis.back.abs() @ scale  # if a direction had all its length in every entry
+            raise SingularInformationError((moved > 1e-6 * most[:, None]).any(dim=1))
         return factor
-
-
-def _involved(back: Tensor, null: Tensor) -> Tensor:
-    """Parameters (P,) that some null direction moves by more than rounding."""
-    moved = (back @ null).abs()
-    return (moved > 1e-6 * (back.abs() @ null.abs())).any(dim=1)
 
 
 def variance_of(information: Information) -> float:

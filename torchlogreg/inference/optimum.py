@@ -144,10 +144,7 @@ def not_estimable(
     shown = ", ".join(which[:8]) + (f" and {len(which) - 8} more" if len(which) > 8 else "")
     if len(which) == 1:
         return f"{shown} is not estimable: the rows say nothing about it; leave its column out"
-    return (
-        f"{shown} are not estimable: their columns are linearly dependent (const is a column of "
-        "ones); leave out one of them, or more"
-    )
+    return f"{shown} are not estimable: their columns depend on one another; leave one of them out"
 
 
 def _empty_class(form: AffineForm, data: Batch) -> int | None:

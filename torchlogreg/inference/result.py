@@ -18,6 +18,7 @@ from torchlogreg.inference.layout import interval_heads
 from torchlogreg.inference.margins import MarginalEffects, marginal_effects
 from torchlogreg.inference.null import null_squares
 from torchlogreg.inference.prediction import Intervals, intervals
+from torchlogreg.inference.profile import ProfileIntervals, profile_intervals
 from torchlogreg.inference.reference import Array, critical_value, two_sided_p
 from torchlogreg.inference.tests import (
     WaldTest,
@@ -186,7 +187,8 @@ class InferenceResult:
         """F statistic of all columns; from their Wald test for robust covariances."""
         self._only_for(True, "fvalue", "llr")
         if self.kind != "classical" or self.penalty is not None:
-            return self._all_columns().statistic
+            columns = np.eye(len(self.names))[np.array(self.form.order) < self.df_model]
+            return wald_test(self.params, self.cov_params(), columns, 0.0, 1.0).statistic
         squares = null_squares(self.form, self.data)
         explained = (squares - self.scale * self.df_resid) / self.df_model
         return explained / self.scale if self.scale > 0 else math.inf
@@ -256,6 +258,15 @@ class InferenceResult:
             class_names=self.class_names or None,
         )  # fmt: skip
 
+    def profile_intervals(
+        self, parameters: Sequence[str | int] | None = None, level: float = 0.95
+    ) -> ProfileIntervals:
+        """Likelihood intervals; see :mod:`torchlogreg.inference.profile`."""
+        return profile_intervals(
+            self.form, self.data, penalty=self.penalty, parameters=parameters, level=level,
+            feature_names=self.feature_names, class_names=self.class_names or None,
+        )  # fmt: skip
+
     def summary(self, level: float = 0.95) -> str:
         """All of it as text, in the usual layout."""
         return summary.text(self, level)
@@ -282,12 +293,6 @@ class InferenceResult:
         """A vector in the order of ``names``."""
         values: Array = theta.cpu().double().numpy()[list(self.form.order)]
         return values
-
-    def _all_columns(self) -> WaldTest:
-        places = [i for i, j in enumerate(self.form.order) if j < self.form.weight.numel()]
-        df = self.df_resid if self.n_clusters is None else self.n_clusters - 1.0
-        matrix = np.eye(len(self.names))[places]
-        return wald_test(self.params, self.cov_params(), matrix, 0.0, df)
 
     def _only_for(self, numeric: bool, what: str, instead: str) -> None:
         if (self.form.model.n_classes is None) != numeric:

@@ -59,6 +59,9 @@ class Basis:
             counted = block.X[block.sample_weight > 0].to(mean)
             if len(counted):
                 largest = torch.maximum(largest, (counted - mean).abs().amax(0))
+        # A constant column stays as it is: what rounding left of it would look like a column.
+        constant = largest <= 8 * torch.finfo(mean.dtype).eps * mean.abs()
+        largest, mean = torch.where(constant, mean.abs(), largest), mean.where(~constant, 0.0)
         exponent = torch.frexp(torch.where(largest > 0, largest, 1.0)).exponent
         scale = torch.ldexp(torch.ones_like(mean), exponent)
         return cls(mean, scale, _back(form, absorb, mean, scale))
