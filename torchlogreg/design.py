@@ -84,6 +84,28 @@ class Design:
         chosen._root_ridge = self._root_ridge[columns]
         return chosen
 
+    def without_ridge(self) -> Design:
+        """The same design, unpenalised."""
+        chosen = copy.copy(self)
+        chosen.ridge = chosen._root_ridge = torch.zeros_like(self.ridge)
+        return chosen
+
+    def column(self, j: int) -> Tensor:
+        """Column ``j`` of ``A``, (n,)."""
+        one = self.select(torch.tensor([j], device=self.unit.device))
+        return torch.cat([block[0] for _, block in one.blocks(LARGE)])
+
+    def response(self, y: Tensor, offset: Tensor | None = None) -> tuple[Tensor, DoubleDouble]:
+        """A power of two, and ``(y - offset) / power``, exact, (n,); 0 in rows without weight."""
+        parts = [t.detach().flatten().to(self.unit) for t in (y, offset) if t is not None]
+        if self._empty is not None:
+            parts = [part.masked_fill(self._empty, 0.0) for part in parts]
+        largest = torch.stack([part.abs().max() for part in parts]).max()
+        exponent = torch.frexp(torch.where(largest > 0, largest, 1.0)).exponent
+        unit = torch.ldexp(torch.ones_like(largest), exponent.clamp(-1000, 1000))
+        scaled = [DoubleDouble.of(part / unit) for part in parts]
+        return unit, scaled[0] if len(scaled) == 1 else scaled[0] - scaled[1]
+
     def blocks(self, n_entries: int) -> Iterator[tuple[slice, Tensor]]:
         """Consecutive rows of ``A`` without their weights, transposed: (P, m), contiguous."""
         size = max(1, n_entries // self.shape[1])

@@ -90,18 +90,11 @@ def residual_sum_of_squares(
     """
     design = Design(X, sample_weight, bias=bias is not None)
     params = [weight.detach().flatten()] + ([] if bias is None else [bias.detach().flatten()])
-    z = torch.cat(params).to(design.unit) * design.unit
-    r = response(y, offset, design) - design.times(DoubleDouble.of(z))
+    unit, rest = design.response(y, offset)
+    z = torch.cat(params).to(design.unit) / unit * design.unit
+    r = rest - design.times(DoubleDouble.of(z))
     weighted = r if design.weights is None else r * design.weights
-    return dot(r, weighted).value
-
-
-def response(y: Tensor, offset: Tensor | None, design: Design) -> DoubleDouble:
-    """``y - offset`` on the design's device, exact, (n,); zero in rows without weight."""
-    result = DoubleDouble.of(y.detach().flatten().to(design.unit))
-    if offset is not None:
-        result = result - DoubleDouble.of(offset.detach().flatten().to(design.unit))
-    return result
+    return dot(r, weighted).value * unit * unit
 
 
 def rank_of(R: Tensor) -> int:

@@ -14,11 +14,20 @@ from torch import nn
 from torch.optim import Optimizer
 
 from torchlogreg.optim.choose import choose
+from torchlogreg.optim.least_squares import LeastSquares
 from torchlogreg.optim.newton import Newton
 from torchlogreg.optim.proximal import ProximalGradient
 from torchlogreg.optim.resolve import resolve
 
-__all__ = ["OPTIMIZERS", "Factory", "Newton", "ProximalGradient", "choose", "resolve"]
+__all__ = [
+    "OPTIMIZERS",
+    "Factory",
+    "LeastSquares",
+    "Newton",
+    "ProximalGradient",
+    "choose",
+    "resolve",
+]
 
 Factory = Callable[[Iterable[nn.Parameter]], Optimizer]
 
@@ -44,6 +53,7 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
         tolerance_grad=0,
         line_search_fn="strong_wolfe",
     ),
+    "least_squares": LeastSquares,
     "momentum": partial(torch.optim.SGD, lr=0.1, momentum=0.9),
     "nadam": partial(torch.optim.NAdam, lr=0.05, eps=1e-2),
     "nesterov": partial(torch.optim.SGD, lr=0.1, momentum=0.9, nesterov=True),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from torchlogreg.objective import Objective
+from torchlogreg.optim.least_squares import unsolvable
 
 NEWTON_LIMIT = 2000
-"""Parameters up to which a (P, P) Cholesky factor is cheap beside a pass over the rows."""
+"""Parameters up to which a (P, P) factor is cheap beside a pass over the rows."""
 
 
 def choose(
@@ -31,4 +32,6 @@ def choose(
         return "lbfgs", "sample weights follow the model"
     if n_params > NEWTON_LIMIT:
         return "lbfgs", f"{n_params} parameters are too many for a Hessian"
+    if not unsolvable(objective):
+        return "least_squares", "full batch, linear regression: one step is the exact solution"
     return "newton", f"full batch, smooth objective, {n_params} parameters"

@@ -1,0 +1,163 @@
+"""Exact linear least squares as a ``torch.optim.Optimizer``: one step is the solution."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from torchlogreg.base import Model
+from torchlogreg.design import Design
+from torchlogreg.double_double import DoubleDouble
+from torchlogreg.losses import squared_error
+from torchlogreg.models import LinearRegression
+from torchlogreg.objective import Closure, Objective
+from torchlogreg.optim.refinement import minimum_norm
+from torchlogreg.optim.requirements import our_closure
+from torchlogreg.penalties import L2
+
+
+class LeastSquares(Optimizer):
+    """Linear regression in one step: QR, then refinement in doubled precision.
+
+    1. Design ``[X, 1]`` of the trainable parameters, its columns in units that are powers of two;
+       response ``y - offset`` less what frozen parameters explain, exact.
+    2. Triangle ``R`` by Householder's QR, block of rows by block of rows.
+    3. Corrected seminormal equations: ``R'R dz = A' S (y - A z)`` with the right side in twice the
+       digits (see :mod:`torchlogreg.optim.refinement`), until the solution is correct to rounding.
+    4. Parameters set to the solution, rounded once.
+
+    Where columns are linearly dependent, the solution of minimum norm over all trainable
+    parameters, the intercept among them, in the user's units: that of ``numpy.linalg.lstsq`` and
+    ``pinv`` for ``[X, 1]``. The step does not depend on where the parameters are, so a second one
+    changes nothing.
+
+    Parameters
+    ----------
+    params : iterable of nn.Parameter
+        All trainable parameters of the model.
+    lr : float
+        Share of the way to the solution, in (0, 1].
+
+    Attributes
+    ----------
+    rank : int
+        Of the design, after the first step; -1 before.
+    exact : bool
+        Whether the last refinement settled: the parameters are then the solution, rounded, and a
+        gradient that float64 can still see is rounding of the parameters themselves.
+    note : str
+        What the user must know about the solution: empty, or such as "rank 5 of 7 columns:
+        minimum-norm solution".
+
+    Raises
+    ------
+    ValueError
+        If ``lr`` is out of range; in ``step``, if the loss, the model or the penalty is not one
+        that least squares can solve.
+    TypeError
+        In ``step``, if the closure is not one of :class:`torchlogreg.objective.Closure`.
+
+    References
+    ----------
+    Björck, Numerical Methods for Least Squares Problems (1996), sections 2.9 and 6.6.
+    """
+
+    needs_full_batch = True
+    handles_nonsmooth = False
+
+    def __init__(self, params: Iterable[nn.Parameter], lr: float = 1.0) -> None:
+        if not 0 < lr <= 1:
+            raise ValueError(f"LeastSquares needs 0 < lr <= 1, a share of the way, not {lr=}")
+        super().__init__(params, {"lr": lr})
+        self.rank = -1
+        self.exact = False
+        self.note = ""
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Tensor:  # type: ignore[override]
+        """Go to the solution; returns the value before, as torch's optimizers do."""
+        closure = our_closure(closure, self)
+        if reason := unsolvable(closure.objective):
+            raise ValueError(reason)
+        value: Tensor = closure()
+        lr = self.param_groups[0]["lr"]
+        solution = self._solve(closure)
+        parts = torch.split_with_sizes(solution, [p.numel() for p in closure.params])
+        for p, part in zip(closure.params, parts, strict=True):  # 4
+            goal = part.view_as(p).to(p)
+            p.copy_(goal if lr == 1 else p + lr * (goal - p))
+        self.exact = self.exact and lr == 1
+        return value
+
+    def _solve(self, closure: Closure) -> Tensor:
+        """The solution (P,) in float64."""
+        objective, batch = closure.objective, closure.batch
+        model, penalty = objective.model, objective.penalty
+        alpha = 0.0 if penalty is None else penalty.alpha
+        ridge = alpha * len(batch) / 2  # the loss is a mean, without a factor one half
+        plain = bool((batch.sample_weight == 1).all())
+        design = Design(
+            batch.X,
+            None if plain else batch.sample_weight,
+            bias=model.bias is not None,
+            ridge=ridge,
+        )
+        unit, y = design.response(batch.y, batch.offset)  # 1
+        trained = [p.requires_grad for p in (model.weight, model.bias) if p is not None]
+        design, y = _without_frozen(design, y, unit, model, trained)
+        R = design.triangle()  # 2
+        dtype = model.weight.dtype
+        # Rounding of a dependent column to float32 hides the dependence behind its eps.
+        cutoff = 64 * 2.0**-52 if dtype == torch.float64 else 2 * torch.finfo(dtype).eps
+        found = minimum_norm(design, R, y, cutoff)  # 3
+        n_columns = len(R)
+        self.rank, self.exact, self.note = found.rank, found.settled, ""
+        if found.rank < n_columns:
+            self.note = f"rank {found.rank} of {n_columns} columns: minimum-norm solution"
+        elif not found.settled:
+            self.note = "columns almost dependent: the last digits of the solution are uncertain"
+        return found.z.value * unit / design.unit
+
+
+def unsolvable(objective: Objective) -> str:
+    """Why least squares cannot minimise ``objective``, and the cure; empty if it can."""
+    model, penalty = objective.model, objective.penalty
+    # A subclass may add an inverse link to forward, and still call itself linear.
+    own = (getattr(type(model), name) for name in ("forward", "mix", "intercepts"))
+    plain = all(f is getattr(Model, f.__name__) for f in own)
+    if not isinstance(model, LinearRegression) or not plain:
+        return (
+            f"LeastSquares solves LinearRegression only, not {type(model).__name__}; "
+            "use optimizer='newton'"
+        )
+    if objective.loss is not squared_error:
+        name = getattr(objective.loss, "__name__", type(objective.loss).__name__)
+        return (
+            f"LeastSquares minimises squared_error only, not the loss {name}; "
+            "use optimizer='newton' or 'lbfgs'"
+        )
+    if penalty is not None and type(penalty) is not L2:
+        return (
+            f"LeastSquares knows no penalty but L2, not {type(penalty).__name__}; "
+            "use optimizer='newton', or 'proximal_gradient' where it is not smooth"
+        )
+    return ""
+
+
+def _without_frozen(
+    design: Design, y: DoubleDouble, unit: Tensor, model: Model, trained: list[bool]
+) -> tuple[Design, DoubleDouble]:
+    """The columns that are trained, and what the others leave to explain."""
+    if all(trained):
+        return design, y
+    params = [p.detach().flatten() for p in (model.weight, model.bias) if p is not None]
+    free = torch.cat([torch.full_like(p, t) for p, t in zip(params, trained, strict=True)])
+    free = free.to(design.unit.device).bool()
+    fixed = torch.cat(params).to(design.unit)
+    fixed = torch.where(free, 0.0, fixed / unit) * design.unit
+    rest = y - design.times(DoubleDouble.of(fixed))
+    return design.select(free.nonzero()[:, 0]), rest
