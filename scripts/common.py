@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 
 import torch
 
-from torchlogreg import Model
+from torchlogreg import ConvergenceWarning, Model
 from torchlogreg.configuration import config
 
 Parser = argparse.ArgumentParser
@@ -160,11 +161,14 @@ def heading(text: str) -> None:
 def main_guard(main: Callable[[], int | None]) -> None:
     """Run ``main``; bad input becomes one line on stderr and exit status 2.
 
-    A polite request to stop (SIGTERM) is treated like Ctrl-C: what there is, is saved.
+    A polite request to stop (SIGTERM) is treated like Ctrl-C: what there is, is saved. The scripts
+    print the message of every fit, so its warning says nothing new.
     """
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        status = main()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            status = main()
     except (ValueError, OSError, ImportError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         status = 2

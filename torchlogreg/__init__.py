@@ -3,6 +3,7 @@
 from torchlogreg import losses
 from torchlogreg.base import Model
 from torchlogreg.combinators import ClassMean, Product, Smoothed
+from torchlogreg.convergence import ConvergenceWarning
 from torchlogreg.data import Batch, minibatches
 from torchlogreg.fit import FitResult, fit
 from torchlogreg.history import History
@@ -15,7 +16,7 @@ from torchlogreg.models import (
     SoftmaxRegression,
 )
 from torchlogreg.objective import Closure, Objective
-from torchlogreg.optim import OPTIMIZERS, Newton, ProximalGradient
+from torchlogreg.optim import OPTIMIZERS, LeastSquares, Newton, ProximalGradient
 from torchlogreg.penalties import L1, L2, ElasticNet, Penalty
 from torchlogreg.state import FitState, Hook
 from torchlogreg.weighting import (
@@ -40,6 +41,7 @@ __all__ = [
     "ClassMean",
     "ClassWeights",
     "Closure",
+    "ConvergenceWarning",
     "ElasticNet",
     "FitResult",
     "FitState",
@@ -48,6 +50,7 @@ __all__ = [
     "Hook",
     "InferenceResult",
     "Jeffreys",
+    "LeastSquares",
     "LinearRegression",
     "LogisticRegression",
     "Model",

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor
 
+from torchlogreg.diagnostics.diagnosis import Diagnosis, Finding
+from torchlogreg.diagnostics.ending import Ending
+from torchlogreg.diagnostics.report import at_the_end, find_separation, is_certain
 from torchlogreg.optim.requirements import superlinear
 from torchlogreg.state import FitState
+
+
+class ConvergenceWarning(UserWarning):
+    """A fit ended without an optimum: separated, diverging, or out of epochs."""
 
 
 def check_convergence(state: FitState, tol: float) -> None:
@@ -18,6 +27,8 @@ def check_convergence(state: FitState, tol: float) -> None:
        still moves by about one: three such steps below the tolerance are the sign of it.
     3. A vanishing gradient is no optimum if all rows are predicted with a margin: longer parameters
        would be better still.
+    4. Nor is it one if the classes are quasi-completely separated. A few rows prove that they are
+       not; only where they cannot, linear programs decide.
 
     Parameters
     ----------
@@ -29,7 +40,7 @@ def check_convergence(state: FitState, tol: float) -> None:
     ratio = optimality / state.previous_optimality  # the first is 0: inf came before
     state.previous_optimality = optimality or 1.0
     gaining = superlinear(state.optimizer) and optimality > 0 and ratio < 0.5
-    if not optimality <= tol:  # NaN is no convergence
+    if not optimality <= max(tol, _rounding(state)):  # NaN is no convergence
         return
     if not has_finite_optimum(state):  # 3
         state.request_stop("separated")
@@ -39,14 +50,61 @@ def check_convergence(state: FitState, tol: float) -> None:
     state.eta_before = eta
     state.slow_steps = state.slow_steps + 1 if gaining and ratio > 0.1 and moving else 0
     if state.slow_steps >= 3 and not state.weighting.adaptive:  # 2
-        state.request_stop("diverging")
+        state.request_stop("separated" if _is_separated(state) else "diverging")
         return
     if gaining and state.epoch < state.max_epochs:
         return
     if state.weighting.adaptive and (state.epoch == 1 or float(state.weight_change) > tol):
         return
-    state.converged = True
-    state.request_stop("converged")
+    state.converged = not _is_separated(state)  # 4
+    state.request_stop("converged" if state.converged else "separated")
+
+
+def diagnose_end(state: FitState, tol: float, *, minibatches: bool) -> Diagnosis:
+    """What there is to say about the fit: little work unless it failed."""
+    failed = not state.converged and tol > 0 and stop_kind(state) in FAILURES
+    ending = Ending(state.optimizer, state.epoch, minibatches, state.weighting.adaptive)
+    return at_the_end(state.problem, ending, state.separation, failed=failed)
+
+
+def stop_kind(state: FitState) -> str:
+    """The reason for the end, without what a hook added to it."""
+    return (state.stop_reason or "max_epochs").partition(":")[0]
+
+
+def warn_of_failure(state: FitState, tol: float, message: str) -> None:
+    """Issue a :class:`ConvergenceWarning` that points at the caller of ``fit``."""
+    if tol > 0 and stop_kind(state) in FAILURES:
+        warnings.warn(message, ConvergenceWarning, stacklevel=3)
+
+
+FAILURES = ("separated", "diverging", "max_epochs")
+
+
+def _rounding(state: FitState) -> float:
+    """Optimality that rounding leaves at an optimum: no dtype can ask for less.
+
+    A few units in the last place; for numbers far from zero as many times more as they are standard
+    deviations away. After an optimizer's exact step, whatever its conditioning left.
+    """
+    objective = state.objective
+    units = 4.0
+    if objective.own_loss and state.model.n_classes is None:
+        response = objective.units(state.data).response
+        units *= 1 + float(state.rows[0].abs().max() / response)
+    if getattr(state.optimizer, "exact", False):
+        units *= 1e3
+    return units * torch.finfo(state.model.weight.dtype).eps
+
+
+def _is_separated(state: FitState) -> bool:
+    """Decide, and remember; False without linear programs for all but suspicious fits."""
+    problem = state.problem
+    if is_certain(problem):
+        return False
+    state.separation = found = find_separation(problem)
+    separated = found is not None and not isinstance(found, Finding) and found.kind != "none"
+    return separated or bool(problem.unbounded_classes)
 
 
 def has_finite_optimum(state: FitState) -> bool:
@@ -88,27 +146,22 @@ def class_margins(eta: Tensor, y: Tensor, n_classes: int) -> Tensor:
     return torch.minimum(-below.gather(1, index), above.gather(1, index)).squeeze(1)
 
 
-def explain(state: FitState, optimality: float, tol: float) -> str:
-    """Why the fit ended and how far it got, in one line."""
+def explain(state: FitState, optimality: float, tol: float, diagnosis: Diagnosis) -> str:
+    """Why the fit ended, how far it got, and what was found, in one line."""
     reason = state.stop_reason or "max_epochs"
     after = f"after {state.epoch} epochs of {type(state.optimizer).__name__}"
     text = f"{reason} {after}: optimality {optimality:.2g} (tol {tol:g})"
-    if reason == "separated":
+    explained = any(finding.severity == "error" for finding in diagnosis)
+    if reason == "separated" and not explained:
         text += (
             "; all rows are on the right side, so the likelihood has no finite maximum and the "
             "parameters only grow; add a penalty, such as L2(0.01)"
         )
-    elif reason == "diverging":
-        text += (
-            "; the gradient vanishes while the parameters still grow, as under quasi-complete "
-            "separation or a class without rows: see torchlogreg.diagnostics.separation, or add a "
-            "penalty"
-        )
-    elif reason == "max_epochs" and tol > 0:
-        text += f"; raise max_epochs above {state.max_epochs}, or change lr or optimizer"
+    elif reason == "diverging" and not explained:
+        text += "; the gradient vanishes while the parameters still grow; add a penalty"
     if state.weighting.adaptive and not state.converged and reason == "max_epochs":
         text += (
             f"; sample weights still change by {float(state.weight_change):.2g} an epoch, which "
             "Smoothed(...) or optimizer='lbfgs' can help"
         )
-    return text
+    return f"{text}; {diagnosis.line}" if diagnosis else text

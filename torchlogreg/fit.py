@@ -15,8 +15,10 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from torchlogreg.base import Model
 from torchlogreg.combinators import Rule
-from torchlogreg.convergence import check_convergence, explain
+from torchlogreg.convergence import check_convergence, diagnose_end, explain, warn_of_failure
 from torchlogreg.data import minibatches
+from torchlogreg.diagnostics.diagnosis import Diagnosis
+from torchlogreg.diagnostics.problem import names_of
 from torchlogreg.inputs import make_data, refuse_one_class
 from torchlogreg.losses import Loss
 from torchlogreg.objective import Objective
@@ -44,7 +46,7 @@ class FitResult:
     n_epochs, n_steps : int
     converged : bool
     message : str
-        Why it ended, how far it got, and which optimizer was chosen and why.
+        Why it ended, how far it got, what was found, and which optimizer was chosen and why.
     sample_weight : Tensor, shape (n,)
         Final weights, mean one.
     stop_reason : str
@@ -53,6 +55,10 @@ class FitResult:
     optimizer : str
         Class of the optimizer used.
     seconds : float
+    diagnosis : Diagnosis
+        What is wrong with the fit or its data, which column did it, and what to do; empty, and
+        false, if nothing was found. ``diagnostics.diagnose`` looks longer, and by hand;
+        ``diagnostics.certificate`` turns ``optimality`` into a distance from the optimum.
     """
 
     model: Model
@@ -66,6 +72,7 @@ class FitResult:
     stop_reason: str
     optimizer: str
     seconds: float
+    diagnosis: Diagnosis = field(repr=False)
 
 
 def fit(
@@ -120,8 +127,9 @@ def fit(
     tol : float
         Converged when ``optimality <= tol`` (and, for adaptive weights, no sample weight changed
         by more). Newton goes on past it until rounding, since its last step is the cheapest way to
-        many digits. Separated classes without a penalty end as "separated", never as converged: the
-        gradient vanishes there while the parameters grow. 0: run all epochs and skip the test.
+        many digits. Separated classes without a penalty, quasi-completely separated ones too, end
+        as "separated", never as converged: the gradient vanishes there while the parameters grow.
+        0: run all epochs, skip the test and warn of nothing.
     scheduler : callable, optional
         From the optimizer to a learning-rate scheduler of torch; stepped after each epoch.
     hooks : iterable of Hook
@@ -136,6 +144,12 @@ def fit(
     ------
     ValueError, TypeError
         For input that cannot be fitted, in one line, before anything is changed.
+
+    Warns
+    -----
+    ConvergenceWarning
+        With the result's message, if ``tol > 0`` and the fit ended "separated", "diverging" or
+        "max_epochs".
     """
     model = getattr(model, "_orig_mod", model)  # torch.compile wraps; its parameters are the same
     if not isinstance(model, Model):
@@ -154,14 +168,16 @@ def fit(
         reason = f"; optimizer {optimizer!r} was chosen: {why}"
     instance = resolve(optimizer, objective, batch_size, OPTIMIZERS)
     schedule = None if scheduler is None else scheduler(instance)
-    state = FitState(objective, instance, data, weighting, max_epochs)
+    state = FitState(objective, instance, data, weighting, max_epochs, names_of(X))
     started: list[Hook] = []
     with _last_looks(state, started):
         for hook in hooks:
             started.append(hook)
             hook.on_fit_start(state)
         _train(state, batch_size, tol, schedule, hooks, generator)
-    return _result(state, tol, reason)
+    result = _result(state, tol, reason, minibatches=batch_size is not None)
+    warn_of_failure(state, tol, result.message)
+    return result
 
 
 @contextmanager
@@ -236,9 +252,10 @@ def _reweight(state: FitState, memory: Any) -> Any:
     return memory
 
 
-def _result(state: FitState, tol: float, reason: str) -> FitResult:
+def _result(state: FitState, tol: float, reason: str, *, minibatches: bool) -> FitResult:
     """The final figures and the sentence that explains them."""
     optimality = float(state.optimality)
+    diagnosis = diagnose_end(state, tol, minibatches=minibatches)
     return FitResult(
         model=state.model,
         objective=float(state.value),
@@ -246,11 +263,12 @@ def _result(state: FitState, tol: float, reason: str) -> FitResult:
         n_epochs=state.epoch,
         n_steps=state.step,
         converged=state.converged,
-        message=explain(state, optimality, tol) + reason,
+        message=explain(state, optimality, tol, diagnosis) + reason,
         sample_weight=state.data.sample_weight,
         stop_reason=state.stop_reason or "max_epochs",
         optimizer=type(state.optimizer).__name__,
         seconds=time.perf_counter() - state.started,
+        diagnosis=diagnosis,
     )
 
 

@@ -10,6 +10,9 @@ from torch.optim import Optimizer
 
 from torchlogreg.base import Model
 from torchlogreg.data import Batch
+from torchlogreg.diagnostics.diagnosis import Finding
+from torchlogreg.diagnostics.problem import Problem
+from torchlogreg.diagnostics.separated import Separation
 from torchlogreg.objective import Objective
 from torchlogreg.weighting import Weighting
 
@@ -57,6 +60,10 @@ class FitState:
     stop_reason : str
         Empty while running.
     converged : bool
+    feature_names : tuple of str, or None
+        The columns of a frame.
+    separation : Separation, Finding or None
+        What the exact test for separated classes found, if it was needed.
     """
 
     def __init__(
@@ -66,6 +73,7 @@ class FitState:
         data: Batch,
         weighting: Weighting,
         max_epochs: int,
+        feature_names: tuple[str, ...] | None = None,
     ) -> None:
         self.objective = objective
         self.optimizer = optimizer
@@ -83,11 +91,18 @@ class FitState:
         self.started = time.perf_counter()
         self.stop_reason = ""
         self.converged = False
+        self.feature_names = feature_names
+        self.separation: Separation | Finding | None = None
 
     @property
     def model(self) -> Model:
         """The model being trained."""
         return self.objective.model
+
+    @property
+    def problem(self) -> Problem:
+        """The objective and its rows, to be diagnosed."""
+        return Problem(self.objective, self.data, self.feature_names)
 
     @property
     def optimality(self) -> Tensor:

@@ -22,7 +22,7 @@ STRICT = 1e-8
 _SLACK = 1e-9
 
 
-class OutOfTime(RuntimeError):
+class OutOfTimeError(RuntimeError):
     """The limit was reached before the answer was certain."""
 
 
@@ -54,12 +54,12 @@ class Cone:
     @property
     def n_weights(self) -> int:
         """``r p``: the leading entries of ``b``."""
-        return self.by_weight.shape[1] * self.X.shape[1]
+        return int(self.by_weight.shape[1] * self.X.shape[1])
 
     @property
     def size(self) -> int:
         """``d``, the length of ``b``."""
-        return self.n_weights + self.by_intercept.shape[1]
+        return int(self.n_weights + self.by_intercept.shape[1])
 
     def rises(self, b: Floats) -> Floats:
         """``A b`` (m,)."""
@@ -103,7 +103,7 @@ def rising(cone: Cone, deadline: float = np.inf) -> Mask:
 
     Raises
     ------
-    OutOfTime
+    OutOfTimeError
         If the deadline passed.
     """
     rest = np.ones(len(cone.row), dtype=bool)
@@ -148,7 +148,7 @@ def solve(
 
     Raises
     ------
-    OutOfTime
+    OutOfTimeError
         If the deadline passed.
     RuntimeError
         If there is no solution.
@@ -157,7 +157,7 @@ def solve(
 
     left = deadline - time.monotonic()
     if left <= 0:
-        raise OutOfTime("the linear programs took longer than allowed")
+        raise OutOfTimeError("the linear programs took longer than allowed")
     options = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}
     if np.isfinite(left):
         options["time_limit"] = left
@@ -165,7 +165,7 @@ def solve(
         cost, A_ub=constraints, b_ub=limits, bounds=bounds, method="highs", options=options
     )
     if result.status == 1:
-        raise OutOfTime("the linear programs took longer than allowed")
+        raise OutOfTimeError("the linear programs took longer than allowed")
     if result.status != 0:
         raise RuntimeError(
             f"the linear program of the separation test was not solved ({result.message}); scale "

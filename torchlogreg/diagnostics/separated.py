@@ -157,7 +157,7 @@ def separation(
 def separation_of(
     model: Model, X: torch.Tensor, y: torch.Tensor, *, seconds: float = float("inf")
 ) -> Separation:
-    """The same for checked float64 rows on the CPU; raises ``OutOfTime`` after ``seconds``."""
+    """The same for checked float64 rows on the CPU; raises ``OutOfTimeError`` after ``seconds``."""
     deadline = time.monotonic() + seconds
     mean = Standardizer.of(X, centre=_has_intercept(model)).mean  # 1
     centred = (X - mean).numpy()
@@ -183,7 +183,8 @@ def cone_of(model: Model, X: Floats, y: torch.Tensor) -> Cone:
     possible = _possible(y, n_classes)  # (n, K)
     R = mix_matrix(model).double().cpu().numpy()
     J = _natural_jacobian(model, R)
-    contrasts, row, code = [], [], []
+    contrasts: list[Floats] = []
+    row, code = [], []
     for c in range(n_classes):
         members = np.flatnonzero(possible[:, c])
         for contrast in _contrasts(model, c, len(R)):

@@ -1,0 +1,184 @@
+"""Columns that say nothing, say the same, or come in units far apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torchlogreg.diagnostics.cone import Floats
+from torchlogreg.diagnostics.diagnosis import Finding
+from torchlogreg.diagnostics.problem import Problem
+from torchlogreg.diagnostics.screen import LIMIT, VIF, sound_columns
+
+APART = 1e6
+_EXACT = 1e-10
+_MOST = 10
+
+
+def column_findings(problem: Problem) -> list[Finding]:
+    """Scales always; constant and dependent columns where a few rows could not exclude them.
+
+    1. Constant columns (with an intercept) or columns of zeros.
+    2. The rest is centred (with an intercept) and scaled to unit length; of its triangular factor
+       the columns are taken from left to right, and one that lies in the span of those before it
+       depends on them. Its coefficients there are unique, so the set named is minimal.
+    3. Of the independent ones, the variance inflation factors; where the largest is 1e4 or more
+       (standard errors a hundred times those of unrelated columns), the few that explain it.
+    """
+    found = list(_scales(problem))
+    if sound_columns(problem):
+        return found
+    X = problem.rows()
+    centre = X.mean(0) if problem.has_intercept else torch.zeros_like(X[0])
+    residual = X - centre
+    residual = residual - (residual.mean(0) if problem.has_intercept else 0)
+    size = X.abs().amax(dim=0)
+    eps = torch.finfo(problem.data.X.dtype).eps
+    constant = residual.abs().amax(dim=0) <= 4 * max(eps, 2**-52) * size
+    found += _constants(problem, X, constant.nonzero().flatten().tolist())  # 1
+    kept = (~constant).nonzero().flatten()
+    if len(kept) == 0 or problem.unique:
+        return found  # a strictly convex penalty chooses among dependent columns
+    norm = residual[:, kept].norm(dim=0)
+    noise = 100 * eps * float((size[kept] * len(X) ** 0.5 / norm).max())
+    factor = torch.linalg.qr(residual[:, kept] / norm, mode="r").R.numpy()
+    mean = (centre[kept] / norm).numpy()
+    names = kept.tolist()
+    independent, dependent = _split(factor, max(_EXACT, min(noise, 1e-3)))  # 2
+    found += _dependent(problem, factor, mean, names, independent, dependent)
+    return found + list(
+        _near(problem, factor[:, independent], [names[j] for j in independent])
+    )  # 3
+
+
+def _scales(problem: Problem) -> Iterator[Finding]:
+    """Columns whose root mean squares are a million apart."""
+    units = problem.objective.units(problem.data).columns
+    low, high = torch.aminmax(units)
+    if float(high) < APART * float(low):
+        return
+    X = problem.rows()
+    filled = (X != 0).any(dim=0).to(units.device)  # a column of zeros has no unit
+    small = int(torch.where(filled, units, torch.inf).argmin())
+    large = int(torch.where(filled, units, 0.0).argmax())
+    ratio = float(units[large] / units[small])
+    if not bool(filled[small]) or ratio < APART:
+        return
+    yield Finding(
+        "scale",
+        f"{problem.label(large)} (size {float(units[large]):.2g}) and {problem.label(small)} (size "
+        f"{float(units[small]):.2g}) are {ratio:.0e} apart in scale: steps that suit one are too "
+        "long or too short for the other; standardise them (torchlogreg.scaling.Standardizer)",
+        (large, small),
+    )
+
+
+def _constants(problem: Problem, X: Tensor, columns: list[int]) -> Iterator[Finding]:
+    """Columns with one value; without an intercept only zeros are useless."""
+    for j in columns[:_MOST]:
+        value = float(X[0, j])
+        if problem.has_intercept:
+            why = f"is constant ({value:g}), as the intercept is"
+        else:
+            why = "is zero in every row"
+        yield Finding("constant", f"{problem.label(j)} {why}: no data speak of it; drop it", (j,))
+
+
+def _split(factor: Floats, tolerance: float) -> tuple[list[int], list[int]]:
+    """Columns independent of those to their left, and the others."""
+    basis = np.zeros((len(factor), 0))
+    independent: list[int] = []
+    dependent: list[int] = []
+    for j, column in enumerate(factor.T):
+        left = column - basis @ (basis.T @ column)
+        left -= basis @ (basis.T @ left)  # twice is enough (Kahan)
+        length = float(np.linalg.norm(left))
+        if length <= tolerance or len(independent) == len(factor):
+            dependent.append(j)
+        else:
+            independent.append(j)
+            basis = np.column_stack((basis, left / length))
+    return independent, dependent
+
+
+def _dependent(
+    problem: Problem,
+    factor: Floats,
+    mean: Floats,
+    names: list[int],
+    independent: list[int],
+    dependent: list[int],
+) -> Iterator[Finding]:
+    """One finding for each column that others determine, with those others."""
+    n_rows = int((problem.data.sample_weight > 0).sum())
+    if n_rows < len(names) + int(problem.has_intercept) and len(dependent) > 1:
+        yield Finding(
+            "collinear",
+            f"{n_rows} rows cannot determine {len(names)} columns: {len(dependent)} of them are "
+            "combinations of the others, and only some sums of coefficients are determined; add a "
+            "penalty such as L2, or drop columns",
+            tuple(names[j] for j in dependent),
+        )
+        return
+    coefs = np.linalg.lstsq(factor[:, independent], factor[:, dependent], rcond=None)[0]
+    for j, coef in list(zip(dependent, coefs.T, strict=True))[:_MOST]:
+        used = np.flatnonzero(np.abs(coef) > 1e-6 * max(1.0, np.abs(coef).max(initial=0.0)))
+        others = [independent[i] for i in used]
+        constant = mean[j] - coef[used] @ mean[others]
+        size = abs(mean[j]) + np.abs(coef[used]) @ np.abs(mean[others])
+        with_one = problem.has_intercept and abs(constant) > 1e-9 * size + 1e-12
+        columns = sorted([names[j], *(names[i] for i in others)])
+        yield Finding(
+            "collinear",
+            f"{problem.listed(columns)}{' and the intercept' if with_one else ''} are linearly "
+            f"dependent: each follows from the others, so only sums of their coefficients are "
+            f"determined; drop {problem.label(names[j])} or another of them, or add a penalty such "
+            "as L2",
+            tuple(columns),
+        )
+
+
+def _near(problem: Problem, factor: Floats, names: list[int]) -> Iterator[Finding]:
+    """Sets of columns that nearly determine one of their own."""
+    alive = list(range(factor.shape[1]))
+    if len(alive) > min(LIMIT, len(factor)):
+        return
+    for _ in range(_MOST):
+        if len(alive) < 2:
+            return
+        half = np.linalg.inv(np.linalg.qr(factor[:, alive], mode="r"))
+        inflation = np.square(half).sum(axis=1)
+        worst = int(inflation.argmax())
+        if inflation[worst] < VIF:
+            return
+        rest = [alive[i] for i in range(len(alive)) if i != worst]
+        shares = np.delete(half @ half[worst], worst) / -inflation[worst]  # regression on the rest
+        chosen = _explaining(factor, alive[worst], rest, shares, inflation[worst])
+        columns = sorted([names[alive[worst]], *(names[i] for i in chosen)])
+        values = np.linalg.svd(factor[:, alive], compute_uv=False)
+        yield Finding(
+            "near_collinear",
+            f"{problem.listed(columns)} are nearly linearly dependent (variance inflation "
+            f"{inflation[worst]:.0e}, condition number {values[0] / values[-1]:.0e}): standard "
+            f"errors are {inflation[worst] ** 0.5:.0e} times those of unrelated columns; drop or "
+            "combine some, or add a penalty such as L2",
+            tuple(columns),
+        )
+        alive.pop(worst)
+
+
+def _explaining(
+    factor: Floats, j: int, rest: list[int], shares: Floats, inflation: float
+) -> list[int]:
+    """The fewest of the rest, largest shares first, that leave little more of ``j`` than all do."""
+    order = [rest[i] for i in np.argsort(-np.abs(shares))]
+    for count in range(1, len(order)):
+        chosen = order[:count]
+        coef = np.linalg.lstsq(factor[:, chosen], factor[:, j], rcond=None)[0]
+        left = np.linalg.norm(factor[:, j] - factor[:, chosen] @ coef)
+        if left <= 3 * inflation**-0.5:
+            return chosen
+    return order

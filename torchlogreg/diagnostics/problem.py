@@ -1,0 +1,120 @@
+"""What all the tests look at: an objective, its rows, and the names of the columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchlogreg.data import Batch
+from torchlogreg.diagnostics.wording import label, listed
+from torchlogreg.models import OrdinalRegression
+from torchlogreg.objective import Objective
+from torchlogreg.penalties import L1, L2, ElasticNet
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """A fit to be looked at.
+
+    Attributes
+    ----------
+    objective : Objective
+    data : Batch
+    names : sequence of str, or None
+        Of the columns.
+    """
+
+    objective: Objective
+    data: Batch
+    names: Sequence[str] | None = None
+
+    @cached_property
+    def has_intercept(self) -> bool:
+        """Whether a constant column would say nothing new."""
+        model = self.objective.model
+        return model.bias is not None or getattr(model, "first", None) is not None
+
+    @cached_property
+    def asks_for_rows(self) -> bool:
+        """Whether a class's own likelihood is what is maximised, in all parameters."""
+        objective = self.objective
+        return (
+            objective.own_loss
+            and objective.model.n_classes is not None
+            and all(p.requires_grad for p in objective.model.parameters())
+        )
+
+    @cached_property
+    def penalised(self) -> bool:
+        """Whether a penalty keeps ``weight`` from growing for ever."""
+        penalty = self.objective.penalty
+        return penalty is not None and penalty.alpha > 0
+
+    @cached_property
+    def intercepts_free(self) -> bool:
+        """Whether nothing but the likelihood keeps the intercepts from growing for ever.
+
+        Penalties on ``weight`` leave them alone; others (Jeffreys') need not.
+        """
+        return not self.penalised or isinstance(self.objective.penalty, L1 | L2 | ElasticNet)
+
+    @cached_property
+    def unique(self) -> bool:
+        """Whether a strictly convex penalty chooses among equally good coefficients."""
+        penalty, weight = self.objective.penalty, self.objective.model.weight
+        if not isinstance(penalty, L2 | ElasticNet):
+            return False
+        return bool(penalty.curvature(weight.detach()).min() > 0)
+
+    @cached_property
+    def empty_classes(self) -> tuple[int, ...]:
+        """Classes to which no row with weight gives a part."""
+        y, K = self.data.y, self.objective.model.n_classes
+        if K is None or not self.objective.own_loss:
+            return ()
+        counted = self.data.sample_weight > 0
+        if y.ndim == 2:
+            present = (y[counted] > 0).any(dim=0)
+        elif y.is_floating_point():  # binary
+            present = torch.stack(((y[counted] < 1).any(), (y[counted] > 0).any()))
+        else:
+            present = torch.bincount(y[counted], minlength=K) > 0
+        return tuple((~present).nonzero().flatten().tolist())
+
+    @cached_property
+    def unbounded_classes(self) -> tuple[int, ...]:
+        """Empty classes that draw an intercept away for ever."""
+        model = self.objective.model
+        if not self.has_intercept or not self.asks_for_rows or not self.intercepts_free:
+            return ()
+        if not isinstance(model, OrdinalRegression):
+            return self.empty_classes
+        last = model.n_classes - 1
+        ends = {last} if model.first is None else {0, last}
+        free = last > 1 or model.first is not None
+        # Inside, the two cutpoints around an empty level meet, at a finite place.
+        return tuple(c for c in self.empty_classes if c in ends) if free else ()
+
+    def rows(self) -> Tensor:
+        """Rows with weight, float64, on the CPU."""
+        X, weights = self.data.X, self.data.sample_weight
+        X = X if bool((weights > 0).all()) else X[weights > 0]
+        return X.cpu().double()
+
+    def label(self, column: int) -> str:
+        """Name or number of a column."""
+        return label(column, self.names)
+
+    def listed(self, columns: Sequence[int]) -> str:
+        """Names or numbers of some columns."""
+        return listed(columns, self.names)
+
+
+def names_of(X: Any) -> tuple[str, ...] | None:
+    """The column names of a frame, None for what has none."""
+    return tuple(str(c) for c in X.columns) if hasattr(X, "columns") else None

@@ -1,0 +1,157 @@
+"""diagnose(): all tests at once, by hand or at the end of a fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+
+from torchlogreg.base import Model
+from torchlogreg.diagnostics.columns import column_findings
+from torchlogreg.diagnostics.cone import OutOfTimeError
+from torchlogreg.diagnostics.diagnosis import Diagnosis, Finding
+from torchlogreg.diagnostics.ending import Ending, ending_findings, learning_rate_finding
+from torchlogreg.diagnostics.problem import Problem, names_of
+from torchlogreg.diagnostics.rows import row_findings
+from torchlogreg.diagnostics.screen import has_optimum
+from torchlogreg.diagnostics.separated import Separation, separation_of
+from torchlogreg.inputs import make_data
+from torchlogreg.losses import Loss
+from torchlogreg.objective import Objective
+from torchlogreg.penalties import Penalty
+
+SECONDS = 10.0
+"""What a fit may spend on the linear programs of the exact test."""
+SIZE = 5e8
+"""Rows times columns times contrasts up to which a fit runs the exact test at all."""
+
+
+def diagnose(
+    model: Model,
+    X: Any,
+    y: Any,
+    *,
+    loss: Loss | None = None,
+    penalty: Penalty | None = None,
+    sample_weight: Any = None,
+    offset: Any = None,
+    feature_names: Sequence[str] | None = None,
+    learning_rate: float | None = None,
+) -> Diagnosis:
+    """Look for everything that keeps a fit of this model to these data from working.
+
+    ``FitResult.diagnosis`` holds what ``fit`` found at little cost; here no test is left out for
+    its size, and the model need not be trained.
+
+    1. Rows: classes without any, sample weights that one row dominates.
+    2. Columns: constant, dependent, nearly dependent, a million apart in scale.
+    3. Separation, unless a penalty rules it out.
+    4. A learning rate, if one is given, against the largest stable one.
+
+    Parameters
+    ----------
+    model : Model
+    X, y, loss, penalty, sample_weight, offset
+        As in ``fit``.
+    feature_names : sequence of str, length p, optional
+        Default: the columns of a frame, else their numbers.
+    learning_rate : float, optional
+        Of plain gradient descent from where the model is.
+
+    Returns
+    -------
+    Diagnosis
+
+    Raises
+    ------
+    ValueError
+        If the data do not suit the model.
+    """
+    objective = Objective(model, loss, penalty)
+    data = make_data(
+        model, X, y, sample_weight=sample_weight, offset=offset, own_target=objective.own_loss
+    )
+    names = names_of(X) if feature_names is None else tuple(str(name) for name in feature_names)
+    if names is not None and len(names) != model.n_features:
+        raise ValueError(f"{len(names)} feature names for {model.n_features} columns")
+    problem = Problem(objective, data, names)
+    found = [*row_findings(problem), *column_findings(problem)]
+    found += separation_findings(problem, find_separation(problem, seconds=float("inf")))
+    if learning_rate is not None:
+        slow = learning_rate_finding(problem, learning_rate, "gradient descent", 2.0)
+        found += [] if slow is None else [slow]
+    return Diagnosis(tuple(found))
+
+
+def at_the_end(
+    problem: Problem, ending: Ending, separated: Separation | Finding | None, *, failed: bool
+) -> Diagnosis:
+    """What ``fit`` says of itself.
+
+    1. Cheap tests of rows and columns.
+    2. What is known of separation; where the fit ``failed`` and nothing is known, the exact test,
+       within bounds.
+    3. How such a fit ended, unless a lack of any optimum explains it.
+    4. What the optimizer noted.
+    """
+    found = [*row_findings(problem), *column_findings(problem)]  # 1
+    finite = all(bool(torch.isfinite(p).all()) for p in problem.objective.params)
+    if failed and separated is None and not (finite and is_certain(problem)):  # 2
+        separated = find_separation(problem)
+    found += separation_findings(problem, separated)
+    hopeless = any(f.severity == "error" for f in found)
+    if (failed and not hopeless) or not finite:
+        found += ending_findings(problem, ending)  # 3
+    note = getattr(ending.optimizer, "note", "")
+    if note:
+        found.append(Finding("note", str(note)))  # 4
+    return Diagnosis(tuple(found))
+
+
+def is_certain(problem: Problem) -> bool:
+    """Whether a finite optimum exists for sure, as far as cheap proofs go.
+
+    True also where the question does not arise: for numbers, other losses, frozen parameters.
+    """
+    if not problem.asks_for_rows:
+        return True
+    if problem.unbounded_classes:
+        return False
+    return problem.penalised or has_optimum(problem)
+
+
+def find_separation(problem: Problem, seconds: float = SECONDS) -> Separation | Finding | None:
+    """The exact test; a finding instead if it was too large, None if it does not arise."""
+    if problem.penalised or not problem.asks_for_rows:
+        return None
+    model, data = problem.objective.model, problem.data
+    size = data.X.numel() * max(1, (model.n_classes or 2) - 1) * model.weight.shape[0]
+    if seconds < float("inf") and size > SIZE:
+        return _unchecked("its size")
+    counted = data.sample_weight > 0
+    X, y = data.X[counted].cpu().double(), data.y[counted].cpu()
+    try:
+        return separation_of(model, X, y, seconds=seconds)
+    except OutOfTimeError:
+        return _unchecked(f"more than {seconds:g} s of time")
+    except RuntimeError:  # HiGHS gave up
+        return _unchecked("its numerical difficulty")
+
+
+def separation_findings(problem: Problem, found: Separation | Finding | None) -> Iterator[Finding]:
+    """In words; a class without rows that explains everything has been named before."""
+    if isinstance(found, Finding):
+        yield found
+    elif found is not None and found.kind != "none":
+        if found.columns or not problem.empty_classes:
+            text = found.describe(problem.names)
+            yield Finding("separation", text, found.columns, "error")
+
+
+def _unchecked(reason: str) -> Finding:
+    return Finding(
+        "unchecked",
+        f"separation could not be excluded, and the exact test was skipped for {reason}: "
+        "torchlogreg.diagnostics.separation(X, y, model=model) runs it",
+    )
