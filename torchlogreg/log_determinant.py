@@ -16,6 +16,7 @@ In a binary model the last is ``h_i (1 - 2 p_i)``.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -46,9 +47,13 @@ class Rows:
     with_ones: bool
     sample_weight: Tensor
 
-    def blocks(self, eta: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Design (b, q), weights (b,) and probabilities of all classes (b, K), a few at a time."""
-        size = max(1, BLOCK // max(self.X.shape[1] + 1, eta.shape[1] ** 2))
+    def blocks(self, eta: Tensor, squared: bool = False) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Design (b, q), weights (b,) and probabilities of all classes (b, K), a few at a time.
+
+        ``squared``: few enough for ``q^2`` numbers a row.
+        """
+        q = self.X.shape[1] + int(self.with_ones)
+        size = max(1, BLOCK // max(q**2 if squared else q, eta.shape[1] ** 2))
         half = eta.dtype in (torch.float16, torch.bfloat16)  # torch factorises no half precision
         for start in range(0, len(eta), size):
             part = slice(start, start + size)
@@ -148,24 +153,32 @@ def log_determinant_hessian(eta: Tensor, rows: Rows) -> Tensor | None:
         return None
     inverse = torch.cholesky_inverse(factor)
     n_params = len(inverse)
-    hessian = torch.zeros_like(inverse)
-    moved = inverse.new_zeros(n_params, n_params, n_params)  # dI by parameter a
-    for Z, s, P in rows.blocks(eta):
+    hessian, moved = torch.zeros_like(inverse), inverse.new_zeros(n_params, n_params, n_params)
+    for Z, s, P in rows.blocks(eta, squared=True):
         C, p = _covariance(P), P[:, 1:]
         M = _hats(Z, inverse, p.shape[1])
         g = _slopes(M, p)
         gp = g[:, :, None] * p[:, None, :]
         E = torch.diag_embed(g) - gp - gp.mT - 2 * C @ M @ C  # 1
         hessian += _gram(Z, s[:, None, None] * E)
-        for j in range(p.shape[1]):
-            Cp = C[:, j, :, None] * p[:, None, :]
-            third = s[:, None, None] * (torch.diag_embed(C[:, j]) - Cp - Cp.mT)  # dC by eta_j
-            for c in range(Z.shape[1]):
-                moved[j * Z.shape[1] + c] += _gram(Z, Z[:, c, None, None] * third)
-    white = torch.linalg.solve_triangular(factor, moved, upper=False)  # 2
+        moved += _moved(Z, s, C, p)  # 2
+    white = torch.linalg.solve_triangular(factor, moved, upper=False)
     white = torch.linalg.solve_triangular(factor, white.mT, upper=False).flatten(1)
     hessian -= white @ white.T
     return hessian
+
+
+def _moved(Z: Tensor, s: Tensor, C: Tensor, p: Tensor) -> Tensor:
+    """Derivatives of ``I`` by every parameter, (P, P, P): third cumulants times ``z z z``."""
+    q, r = Z.shape[1], p.shape[1]
+    squares = (Z[:, :, None] * Z[:, None, :]).flatten(1)  # (b, q^2): one product for all columns
+    moved = Z.new_empty(r, q, r, q, r, q)
+    for j, k, m in itertools.combinations_with_replacement(range(r), 3):
+        third = int(k == m) * C[:, j, k] - C[:, j, k] * p[:, m] - C[:, j, m] * p[:, k]
+        part = (((s * third)[:, None] * Z).T @ squares).view(q, q, q)
+        for a, b, c in set(itertools.permutations((j, k, m))):
+            moved[a, :, b, :, c, :] = part
+    return moved.view(r * q, r * q, r * q)
 
 
 def _covariance(P: Tensor) -> Tensor:
