@@ -59,7 +59,8 @@ def test_ends_are_symmetric_about_the_log_odds(name: str, bias: bool, known: boo
     assert ((got.lower >= 0) & (got.upper <= 1)).all()
     clear = (got.lower > 1e-6) & (got.upper < 1 - 1e-6)  # elsewhere 1 - p has lost its digits
     low, middle, high = (logit(part[clear]) for part in (got.lower, got.mean, got.upper))
-    half = 1.6448536269514722 * (got.error / (got.mean * (1 - got.mean)))[clear]
+    p, error = got.mean[clear], got.error[clear]
+    half = 1.6448536269514722 * error / (p * (1 - p))
     np.testing.assert_allclose(middle - low, half, rtol=1e-8, atol=1e-9)
     np.testing.assert_allclose(high - middle, half, rtol=1e-8, atol=1e-9)
 
