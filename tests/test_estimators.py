@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import copy
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-import sklearn
 import torch
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import torchlogreg
-from torchlogreg import L2, History, Smoothed
+from torchlogreg import L2, History
 from torchlogreg.estimators import LinearRegressor, LogisticClassifier, OrdinalClassifier
 from torchlogreg.estimators.names import PENALTIES, WEIGHTINGS
 from torchlogreg.state import FitState, Hook
-from torchlogreg.weighting import ClassBalanced, Focal
 
 ESTIMATORS = (LinearRegressor, LogisticClassifier, OrdinalClassifier)
 F64 = torch.float64
@@ -48,11 +44,6 @@ def noisy(n_classes: int = 3, n: int = 120, p: int = 4, seed: int = 0) -> tuple[
 def target_for(estimator: Any, seed: int = 0) -> tuple[Any, Any]:
     X, y = noisy(seed=seed)
     return X, y + 0.1 * X[:, 0] if isinstance(estimator, LinearRegressor) else y
-
-
-def test_importing_the_package_does_not_import_scikit_learn() -> None:
-    code = "import sys, torchlogreg; assert 'sklearn' not in sys.modules"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 @pytest.mark.parametrize("make", ESTIMATORS)
@@ -162,7 +153,9 @@ def test_warm_start_begins_at_the_optimum_it_left(make: Any) -> None:
 @pytest.mark.parametrize("make", ESTIMATORS)
 def test_float32_is_asked_for_and_stays_close(make: Any) -> None:
     X, y = target_for(make())
-    wide = make().fit(X.astype(np.float32), y)
+    rounded = X.astype(np.float32)
+    wide = make().fit(rounded, y)
+    assert np.array_equal(wide.coef_, make().fit(rounded.astype(np.float64), y).coef_)
     narrow = make(dtype="float32").fit(X, y)
     assert wide.coef_.dtype == np.float64
     assert narrow.coef_.dtype == np.float32
@@ -197,68 +190,6 @@ def test_hooks_see_standardised_columns() -> None:
     LogisticClassifier(hooks=[hook]).fit(X, y)
     assert hook.means.abs().max() < 1e-12
     assert torch.allclose(hook.scales, torch.ones(4, dtype=F64))
-
-
-@pytest.mark.parametrize("kind", [str, float, bool, object, "category"])
-def test_labels_of_any_type_come_back(kind: Any) -> None:
-    X, codes = noisy(2)
-    y = pd.Series(np.array(["no", "yes"])[codes]).astype(object if kind is str else str)
-    if kind not in (str, object):
-        y = y.astype("category") if kind == "category" else pd.Series(codes).astype(kind)
-    classifier = LogisticClassifier().fit(X, y)
-    assert classifier.classes_.tolist() == sorted(set(y))
-    assert set(classifier.predict(X).tolist()) == set(y)
-    assert classifier.score(X, y) > 0.6
-    assert np.array_equal(classifier.coef_, LogisticClassifier().fit(X, codes).coef_)
-
-
-def test_a_column_vector_is_flattened_and_warned_of() -> None:
-    X, y = noisy(2)
-    with pytest.warns(sklearn.exceptions.DataConversionWarning):
-        classifier = LogisticClassifier().fit(X, y[:, None])
-    assert classifier.predict(X).shape == y.shape
-
-
-LEVELS = ["low", "middle", "high"]
-
-
-@pytest.mark.parametrize("way", ["levels", "categorical", "series"])
-def test_ordinal_levels_keep_their_own_order(way: str) -> None:
-    X, codes = noisy(3)
-    y: Any = np.array(LEVELS)[codes]
-    classifier = OrdinalClassifier(levels=LEVELS if way == "levels" else None)
-    if way != "levels":  # a level without rows is dropped
-        y = pd.Categorical(y, ["never", *LEVELS], ordered=True)
-        y = pd.Series(y) if way == "series" else y
-    classifier.fit(X, y)
-    assert classifier.classes_.tolist() == LEVELS
-    numbers = OrdinalClassifier().fit(X, codes)
-    assert np.array_equal(classifier.coef_, numbers.coef_)
-    assert np.array_equal(classifier.cutpoints_, numbers.cutpoints_)
-    assert np.array_equal(classifier.predict(X), np.array(LEVELS)[numbers.predict(X)])
-    assert classifier.score(X, y) == numbers.score(X, codes)
-
-
-def test_wrong_levels_are_refused() -> None:
-    X, codes = noisy(3)
-    with pytest.raises(ValueError, match="label 2, but the levels are"):
-        OrdinalClassifier(levels=[0, 1]).fit(X, codes)
-    with pytest.raises(ValueError, match="repeat"):
-        OrdinalClassifier(levels=[0, 1, 1, 2]).fit(X, codes)
-
-
-@pytest.mark.parametrize("link", ["logit", "probit", "cloglog"])
-def test_latent_score_and_cutpoints_give_the_probabilities(link: str) -> None:
-    X, y = noisy(3)
-    classifier = OrdinalClassifier(link=link).fit(X, y)
-    assert np.allclose(classifier.latent_score(X), X @ classifier.coef_, rtol=0, atol=1e-9)
-    below = {
-        "logit": lambda t: 1 / (1 + np.exp(-t)),
-        "probit": lambda t: torch.special.ndtr(torch.from_numpy(t)).numpy(),
-        "cloglog": lambda t: -np.expm1(-np.exp(t)),
-    }[link](classifier.cutpoints_ - classifier.latent_score(X)[:, None])
-    assert np.allclose(classifier.predict_proba(X)[:, :-1].cumsum(1), below, rtol=0, atol=1e-12)
-    assert np.all(np.diff(classifier.cutpoints_) > 0)
 
 
 def test_separated_classes_warn_in_both_libraries_kinds_once() -> None:
@@ -314,24 +245,6 @@ def test_names_are_those_of_the_scripts(monkeypatch: pytest.MonkeyPatch) -> None
     choices = {a.option_strings[0]: set(a.choices) for a in options}
     assert choices["--weighting"] == set(WEIGHTINGS)
     assert choices["--penalty"] == set(PENALTIES)
-
-
-def test_weightings_and_class_weights_by_name_are_the_objects() -> None:
-    X, y = noisy(2, n=90)
-    y[:30] = 0
-    labels = np.array(["a", "b"])[y]
-    coef = LogisticClassifier(weighting=ClassBalanced()).fit(X, labels).coef_
-    assert np.array_equal(LogisticClassifier(weighting="balanced").fit(X, labels).coef_, coef)
-    assert np.array_equal(LogisticClassifier(class_weight="balanced").fit(X, labels).coef_, coef)
-    weights = {c: 1 / np.mean(labels == c) for c in "ab"}
-    by_hand = LogisticClassifier(class_weight=weights).fit(X, labels)
-    assert np.allclose(by_hand.coef_, coef, rtol=1e-10)
-    focal = LogisticClassifier(weighting="focal").fit(X, labels)
-    assert np.array_equal(
-        LogisticClassifier(weighting=Smoothed(Focal())).fit(X, labels).coef_, focal.coef_
-    )
-    with pytest.raises(ValueError, match="class_weight names 'c'"):
-        LogisticClassifier(class_weight={"a": 1, "c": 2}).fit(X, labels)
 
 
 def test_mini_batches_repeat_with_a_random_state() -> None:

@@ -182,6 +182,7 @@ def test_scikit_learns_tools_take_the_estimators() -> None:
     assert logged.fit(X[:, :3], X[:, 3]).score(X[:, :3], X[:, 3]) > 0.8
 
 
+@pytest.mark.slow  # two more processes import torch
 def test_a_search_runs_in_several_processes() -> None:
     X, y = load_iris(return_X_y=True)
     grid = {"alpha": [0.001, 0.01, 0.1]}

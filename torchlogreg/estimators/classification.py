@@ -69,7 +69,8 @@ class Classifier(ClassifierMixin, Estimator, ABC):  # type: ignore[misc]
     def score(self, X: Any, y: Any, sample_weight: Any = None, *, offset: Any = None) -> float:
         """Share of rows whose label is predicted."""
         predicted = to_numpy(self.predict(X, offset=offset))
-        return float(accuracy_score(to_numpy(y), predicted, sample_weight=sample_weight))
+        weight = None if sample_weight is None else to_numpy(sample_weight)
+        return float(accuracy_score(to_numpy(y), predicted, sample_weight=weight))
 
     def _order(self, y: Any) -> list[Any] | None:
         """All labels in an order of their own, or None for sorted."""

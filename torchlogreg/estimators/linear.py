@@ -70,7 +70,8 @@ batch_size, device, dtype, warm_start, random_state
     def score(self, X: Any, y: Any, sample_weight: Any = None, *, offset: Any = None) -> float:
         """Coefficient of determination R^2."""
         predicted = to_numpy(self.predict(X, offset=offset))
-        return float(r2_score(to_numpy(y), predicted, sample_weight=sample_weight))
+        weight = None if sample_weight is None else to_numpy(sample_weight)
+        return float(r2_score(to_numpy(y), predicted, sample_weight=weight))
 
     def _new_model(
         self, n_features: int, device: torch.device, dtype: torch.dtype

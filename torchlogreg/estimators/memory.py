@@ -5,12 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from torchlogreg.base import Model
 from torchlogreg.estimators.names import penalty_of
+from torchlogreg.estimators.output import to_numpy
 from torchlogreg.fit import FitResult
 
 if TYPE_CHECKING:
@@ -133,8 +133,8 @@ class Remembers(ABC):
             raise ValueError("sample_weight and offset of the fit are known; pass them with X, y")
         if getattr(self, "class_weight", None) is None and self.weighting in (None, "none"):
             return given
-        scale = 1.0 if given.sample_weight is None else np.mean(np.asarray(given.sample_weight))
-        return given._replace(sample_weight=self.result_.sample_weight * float(scale))
+        scale = 1.0 if given.sample_weight is None else float(to_numpy(given.sample_weight).mean())
+        return given._replace(sample_weight=self.result_.sample_weight * scale)
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the rows of the fit."""

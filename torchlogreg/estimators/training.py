@@ -88,7 +88,7 @@ def train(
     columns, penalty = None, settings.penalty
     if _gains_by_scaling(model, settings):  # 1
         columns = Standardizer.of(X, sample_weight, centre=_has_intercept(model))
-        X = columns.transform(X)
+        X = columns.transform(X.to(torch.promote_types(X.dtype, model.weight.dtype)))
         unfold_(model, columns)
         penalty = _on_raw_columns(penalty, columns.scale.to(model.weight))
     if "feature_names" in settings.facts:  # fit asks for columns, as a frame has them
