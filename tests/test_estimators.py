@@ -263,3 +263,10 @@ def test_sparse_rows_are_refused_in_plain_words() -> None:
     X, y = noisy(2)
     with pytest.raises(TypeError, match="dense data is required"):
         LogisticClassifier().fit(csr_matrix(X), y)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_not_there_is_refused() -> None:
+    X, y = noisy(2)
+    with pytest.raises(ValueError, match="sees no CUDA device"):
+        LogisticClassifier(device="cuda").fit(X, y)

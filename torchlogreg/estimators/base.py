@@ -188,7 +188,7 @@ class Estimator(Remembers, BaseEstimator, ABC):  # type: ignore[misc]  # scikit-
     def _tensor(self, X: Any) -> Tensor:
         """Rows on the device of the fit, of their own floating dtype."""
         default = X.device if isinstance(X, Tensor) else "cpu"
-        device = torch.device(default if self.device is None else self.device)
+        device = device_of(default if self.device is None else self.device)
         if not isinstance(X, Tensor):
             return as_tensor(X, "X", device)
         own = X.dtype if X.dtype in (torch.float32, torch.float64) else torch.float64
@@ -215,6 +215,20 @@ class Estimator(Remembers, BaseEstimator, ABC):  # type: ignore[misc]  # scikit-
         with torch.no_grad():
             eta: Tensor = self.model_(rows, offset)
         return eta
+
+
+def device_of(device: str | torch.device) -> torch.device:
+    """A device that is there.
+
+    Raises
+    ------
+    ValueError
+        If it is a CUDA device where torch sees none.
+    """
+    found = torch.device(device)
+    if found.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device is {str(device)!r}, but torch sees no CUDA device; use 'cpu'")
+    return found
 
 
 def dtype_of(dtype: str | torch.dtype | None) -> torch.dtype:

@@ -40,8 +40,8 @@ class Classifier(ClassifierMixin, Estimator, ABC):  # type: ignore[misc]
         self.classes_, codes = encode(labels, levels)
         if len(self.classes_) < 2:
             raise ValueError(
-                f"y has one class, {self.classes_[0]!r}, in all {len(rows)} rows; at least two "
-                "classes are needed to tell them apart"
+                f"y has one class, {self.classes_.tolist()[0]!r}, in all {len(rows)} rows; at "
+                "least two classes are needed to tell them apart"
             )
         weighting = class_weighting(self.class_weight, self.classes_)
         return self._train(X, rows, y, codes, sample_weight, offset, weighting)
