@@ -24,7 +24,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 BLOCK = 2**20
@@ -99,8 +98,11 @@ class _LogDeterminant(torch.autograd.Function):
         return (2 * factor.diagonal().log().sum()).to(eta.dtype)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, scale: Tensor) -> tuple[Tensor, None]:
+        if torch.is_grad_enabled():  # create_graph=True: a second derivative would be silently 0
+            raise RuntimeError(
+                "log det I can be differentiated once; its Hessian is in Closure.hessian"
+            )
         if ctx.singular:
             return torch.full_like(ctx.saved_tensors[0], math.nan), None
         eta, factor = ctx.saved_tensors

@@ -54,7 +54,7 @@ def objective_on(
     -------
     Tensor, shape (g,)
     """
-    model = objective.model
+    model, penalty = objective.model, objective.penalty
     weights, rest = zip(*(_parts(model, v) for v in (origin, *directions)), strict=True)
     scores = [data.X @ weight.T for weight in weights]  # three of (m, r)
     if data.offset is not None:
@@ -70,6 +70,8 @@ def objective_on(
         y = data.y.repeat(len(part), *[1] * (data.y.ndim - 1))
         losses = objective.loss(eta.flatten(0, 1), y).view(len(part), len(data))
         values.append(losses @ data.sample_weight / data.sample_weight.sum())
+        if penalty is not None and penalty.needs_rows:
+            values[-1] += torch.stack([penalty.value_on(model, data, at) for at in eta])
     return torch.cat(values) + _penalty(objective, weights, places)
 
 
@@ -104,9 +106,9 @@ def _intercepts(model: Model, rest: Tensor) -> Tensor:
 
 
 def _penalty(objective: Objective, weights: tuple[Tensor, ...], places: Tensor) -> Tensor:
-    """The penalty at every place; on a plane of two coefficients from its two margins."""
+    """The separable penalty at every place; on a plane of two coefficients from its two margins."""
     penalty = objective.penalty
-    if penalty is None:
+    if penalty is None or penalty.needs_rows:
         return places.new_zeros(len(places))
     origin, first, second = weights
     if int((first != 0).sum()) > 1 or int((second != 0).sum()) > 1:

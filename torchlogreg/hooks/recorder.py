@@ -124,13 +124,13 @@ def figures(state: FitState) -> dict[str, Any]:
     """
     optimality = state.optimality  # first: its pass over the rows serves what follows
     eta, losses = state.rows
-    data, own, penalty = state.data, state.own_weight, state.objective.penalty
+    data, own = state.data, state.own_weight
     weight = state.model.weight.detach()
     weighted = torch.dot(data.sample_weight, losses) / len(losses)
     same = data.sample_weight is own
     numbers = {
         "seconds": time.perf_counter() - state.started,
-        "objective": weighted if penalty is None else weighted + penalty.value(weight),
+        "objective": state.value,
         "loss_weighted": weighted,
         "loss_unweighted": weighted if same else torch.dot(own, losses) / len(losses),
         "optimality": optimality,
