@@ -59,6 +59,7 @@ class Design:
         self._kept: Tensor | None = None
         n_columns = X.shape[1] + int(bias)
         self.unit = torch.ones(n_columns, dtype=torch.float64, device=self.X.device)
+        self._every_unit = self.unit  # of the columns that were not selected too
         root = torch.full_like(self.unit, ridge**0.5)
         if bias:
             root[-1] = 0
@@ -68,6 +69,7 @@ class Design:
         exponent = torch.frexp(torch.where(largest > 0, largest, 1.0)).exponent
         # Clamped, since 1 / 2^-1074 is no float64; columns of such numbers keep a smaller scale.
         self.unit = torch.ldexp(self.unit, exponent.clamp(-1000, 1000))
+        self._every_unit = self.unit
         self._root_ridge = root / self.unit
         self.ridge = self._root_ridge.square()
 
@@ -109,18 +111,19 @@ class Design:
     def blocks(self, n_entries: int) -> Iterator[tuple[slice, Tensor]]:
         """Consecutive rows of ``A`` without their weights, transposed: (P, m), contiguous."""
         size = max(1, n_entries // self.shape[1])
-        inverse = self.unit.reciprocal()[:, None]
+        p = self.X.shape[1]
+        inverse = self._every_unit.reciprocal()
         for start in range(0, len(self.X), size):
             rows = slice(start, start + size)
-            block = self.X[rows].T.to(torch.float64, memory_format=torch.contiguous_format)
-            if self.bias:
-                block = torch.cat((block, block.new_ones(1, block.shape[1])))
+            part = self.X[rows]
+            block = inverse.new_empty(len(inverse), len(part))
+            torch.mul(part.T, inverse[:p, None], out=block[:p])
+            block[p:] = inverse[p:, None]
             if self._kept is not None:
                 block = block[self._kept]
-            block = block * inverse
             if self._empty is not None:  # these may be as large as they like
                 block.masked_fill_(self._empty[rows], 0.0)
-            yield rows, block.contiguous()
+            yield rows, block
 
     def times(self, z: DoubleDouble) -> DoubleDouble:
         """``A @ z`` for ``z`` (P,), in doubled precision; shape (n,)."""
