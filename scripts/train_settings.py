@@ -20,6 +20,7 @@ from torchlogreg import (
     ClassMean,
     ElasticNet,
     Focal,
+    Jeffreys,
     LinearRegression,
     LogisticRegression,
     Model,
@@ -94,9 +95,14 @@ def options() -> argparse.ArgumentParser:
     )
     model.add_argument("--no-bias", dest="bias", action="store_false", help="no intercept")
     model.add_argument(
-        "--penalty", choices=("none", "l2", "l1", "elasticnet"), default="l2", help="on the weights"
+        "--penalty",
+        choices=("none", "l2", "l1", "elasticnet", "jeffreys"),
+        default="l2",
+        help="on the weights; jeffreys: Firth's bias reduction, of logistic and softmax",
     )
-    model.add_argument("--alpha", type=float, default=0.001, help="strength of the penalty")
+    model.add_argument(
+        "--alpha", type=float, help="strength of the penalty (default: 0.001; jeffreys: 0.5)"
+    )
     model.add_argument("--l1-ratio", type=float, default=0.5, help="share of L1 in elasticnet")
     weighting = p.add_argument_group("weighting of the second run")
     weighting.add_argument(
@@ -189,9 +195,12 @@ def make_penalty(args: argparse.Namespace) -> Penalty | None:
     """The penalty that --penalty names."""
     if args.penalty == "none":
         return None
+    if args.penalty == "jeffreys":
+        return Jeffreys() if args.alpha is None else Jeffreys(args.alpha)
+    alpha = 0.001 if args.alpha is None else args.alpha
     if args.penalty == "elasticnet":
-        return ElasticNet(args.alpha, args.l1_ratio)
-    return L2(args.alpha) if args.penalty == "l2" else L1(args.alpha)
+        return ElasticNet(alpha, args.l1_ratio)
+    return L2(alpha) if args.penalty == "l2" else L1(alpha)
 
 
 def make_optimizer(args: argparse.Namespace, penalty: Penalty | None) -> Any:

@@ -100,6 +100,7 @@ def test_second_run_does_not_touch_the_first(script):
         ("--data", "levels", "--link", "cloglog", "--weighting", "balanced"),
         ("--data", "wine", "--model", "ordinal", "--optimizer", "adam", "--schedule", "cosine"),
         ("--penalty", "l1", "--alpha", "0.05", "--weighting", "class_mean"),
+        ("--data", "iris", "--penalty", "jeffreys"),
         ("--batch-size", "64", "--optimizer", "sgd", "--lr", "0.05", "--schedule", "plateau"),
         ("--no-standardize", "--optimizer", "auto", "--weighting", "none", "--dtype", "float32"),
         ("--dtype", "float32"),
