@@ -1,7 +1,7 @@
 """Textbook data sets as tensors, from the packages that carry them; nothing is copied but NIST's.
 
-Norris, NoInt1 and NoInt2 are the linear sets of the NIST Statistical Reference Datasets, works of
-the United States government.
+Norris, NoInt, Longley and Wampler are linear sets of the NIST Statistical Reference Datasets, works
+of the United States government.
 """
 
 from __future__ import annotations
@@ -127,10 +127,65 @@ def noint2() -> Reference:
     return _reference(np.array([[4.0], [5.0], [6.0]]), np.array([3.0, 4.0, 4.0]))
 
 
+def longley() -> Reference:
+    """NIST Longley (1967): employment by six collinear columns."""
+    rows = """
+        60323 83 234289 2356 1590 107608 1947  61122 88.5 259426 2325 1456 108632 1948
+        60171 88.2 258054 3682 1616 109773 1949  61187 89.5 284599 3351 1650 110929 1950
+        63221 96.2 328975 2099 3099 112075 1951  63639 98.1 346999 1932 3594 113270 1952
+        64989 99 365385 1870 3547 115094 1953  63761 100 363112 3578 3350 116219 1954
+        66019 101.2 397469 2904 3048 117388 1955  67857 104.6 419180 2822 2857 118734 1956
+        68169 108.4 442769 2936 2798 120445 1957  66513 110.8 444546 4681 2637 121950 1958
+        68655 112.6 482704 3813 2552 123366 1959  69564 114.2 502601 3931 2514 125368 1960
+        69331 115.7 518173 4806 2572 127852 1961  70551 116.9 554894 4007 2827 130081 1962
+    """
+    table = np.array(rows.split(), dtype=np.float64).reshape(16, 7)
+    return _reference(table[:, 1:], table[:, 0])
+
+
+def wampler1() -> Reference:
+    """NIST Wampler1: a polynomial of degree 5, without error."""
+    return _wampler(0)
+
+
+def wampler2() -> Reference:
+    """NIST Wampler2: the same with coefficients 1, 0.1, ..., 0.00001."""
+    x = range(21)
+    y = [sum(t**k * 10 ** (5 - k) for k in range(6)) / 10**5 for t in x]  # integers, rounded once
+    return _reference(_powers(), np.array(y))
+
+
+def wampler3() -> Reference:
+    """NIST Wampler3: Wampler1 with errors that no coefficient feels."""
+    return _wampler(1)
+
+
+def wampler4() -> Reference:
+    """NIST Wampler4: the errors times 100."""
+    return _wampler(100)
+
+
+def wampler5() -> Reference:
+    """NIST Wampler5: the errors times 10,000."""
+    return _wampler(10_000)
+
+
+def _powers() -> np.ndarray:
+    return np.arange(21.0)[:, None] ** np.arange(1, 6)
+
+
+def _wampler(size: int) -> Reference:
+    half = [759, -2048, 2048, -2048, 2523, -2048, 2048, -2048, 1838, -2048]
+    errors = np.array([*half, 2048, *half[::-1]])
+    X = _powers()
+    return _reference(X, 1 + X.sum(1) + size * errors)
+
+
 LOADERS = {
     loader.__name__: loader
     for loader in (
-        spector, anes96, ucla, shuttle, mroz, menarche, default, housing, norris, noint1, noint2
+        spector, anes96, ucla, shuttle, mroz, menarche, default, housing, norris, noint1, noint2,
+        longley, wampler1, wampler2, wampler3, wampler4, wampler5
     )
 }  # fmt: skip
 
