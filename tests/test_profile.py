@@ -228,6 +228,17 @@ def test_jeffreys_profiles_are_those_of_brute_force(name: str, bias: bool) -> No
     check_ends(whole, form, firth_loss(form, data), places)
 
 
+def test_jeffreys_with_counts_as_weights() -> None:
+    rows = problem("logistic", n=40, p=2, seed=3)
+    weight = (torch.arange(40) % 4).to(F64)
+    penalty, model = Jeffreys(n_observations=60), LogisticRegression(2, dtype=F64)
+    fit(model, rows.X, rows.y, sample_weight=weight, penalty=penalty)
+    form, data = AffineForm.of(model), Batch(rows.X, rows.y.to(F64), weight)
+    check_ends(profile_intervals(form, data, penalty=penalty), form, firth_loss(form, data), [0, 2])
+    with pytest.raises(ValueError, match=r"was worth 30 observations, .* add up to 60; fit again"):
+        profile_intervals(form, data, penalty=Jeffreys())
+
+
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_ridge_profiles_are_those_of_brute_force(name: str) -> None:
     rows = problem(name, n=40, p=2, seed=3)

@@ -43,7 +43,7 @@ class Likelihood:
         Weights as used: their sum is the number of observations.
     basis : Basis
     penalty : Penalty or None
-        ``L2`` or ``Jeffreys``; the objective's, so it counts once per observation.
+        ``L2`` or ``Jeffreys``, as in the objective: the sum of the weights counts the observations.
     """
 
     form: AffineForm
@@ -68,6 +68,8 @@ class Likelihood:
             )
         if penalty is not None:
             penalty.check(form.model, own_loss=True)
+        if isinstance(penalty, Jeffreys):
+            _check_count(penalty, data)
         return cls(form, data, Basis.of(form, data), penalty)
 
     def start(self) -> Tensor:
@@ -172,3 +174,14 @@ class Likelihood:
             return eye
         full = torch.cat((torch.zeros_like(eye[:1]), eye))
         return full - full.mean(0)  # of all shifts, the one with the least ridge
+
+
+def _check_count(penalty: Jeffreys, data: Batch) -> None:
+    """Refuse a penalty that was worth another number of observations than the weights say."""
+    counted = float(penalty.total(data))
+    total = float(data.sample_weight.sum())
+    if abs(counted - total) > 1e-6 * total:
+        raise ValueError(
+            f"{penalty!r} was worth {counted:g} observations, but the weights add up to "
+            f"{total:g}; fit again with Jeffreys(n_observations={total:g}), and infer with it"
+        )
