@@ -113,37 +113,27 @@ def infer(
     classes = names_of_classes(model, class_names)
     data, counted = weighted_rows(model, X, y, sample_weight, weight_kind, offset)
     form = AffineForm.of(model)
-    codes = None
-    if clusters is not None:
-        codes = cluster_codes(clusters, counted)
-        codes = (codes[0][counted > 0] if len(counted) > len(data) else codes[0]), codes[1]
+    codes = None if clusters is None else _codes(clusters, counted)
     information = Information.of(form, data)  # 1
-    nobs = float(data.sample_weight.sum(dtype=form.weight.dtype))
-    variance = _variance(information, nobs)
-    frequency = weight_kind != "importance"
-    try:
-        bread, away = _at_the_maximum(information, penalty, nobs, variance, features)  # 2
-    except SingularInformationError as error:
-        names = form.names(features, classes)
-        words = not_estimable(form, data, error.parameters, features, names)
-        raise ValueError(words) from None
+    names = form.names(features, classes)
+    bread, away = _at_the_maximum(information, penalty, features, names)  # 2
     matrix = _covariance(  # 3
-        information, bread, covariance, codes, nobs, variance,
-        frequency=frequency, penalised=penalty is not None and not penalty.needs_rows,
+        information, bread, covariance, codes, frequency=weight_kind != "importance",
+        penalised=penalty is not None and not penalty.needs_rows,
     )  # fmt: skip
-    linear, loss = model.n_classes is None, float(information.loss)
+    linear, loss, nobs = model.n_classes is None, float(information.loss), information.nobs
     return InferenceResult(
         form=form,
         covariance=matrix,
         data=data,
         kind=covariance,
-        names=tuple(form.names(features, classes)[i] for i in form.order),
+        names=tuple(names[i] for i in form.order),
         feature_names=features,
         class_names=classes,
         llf=gaussian_log_likelihood(loss, nobs) if linear else -loss,  # 4
         llnull=null_log_likelihood(form, data),
         nobs=nobs,
-        scale=variance,
+        scale=information.variance,
         use_t=linear if use_t is None else use_t,
         n_clusters=None if codes is None else codes[1],
         weight_kind=weight_kind,
@@ -152,29 +142,38 @@ def infer(
     )
 
 
+def _codes(clusters: Any, weights: Tensor) -> tuple[Tensor, int]:
+    """Clusters of the rows with weight, and how many there are."""
+    codes, n_clusters = cluster_codes(clusters, weights)
+    return codes[weights > 0], n_clusters
+
+
 def _at_the_maximum(
     information: Information,
     penalty: Penalty | None,
-    nobs: float,
-    variance: float,
     feature_names: Sequence[str],
+    names: Sequence[str],
 ) -> tuple[Tensor, float]:
     """Factor of the inverse (penalised) information, and the distance from the maximum."""
-    problem = information.problem
+    problem, nobs = information.problem, information.nobs
     form, back = problem.form, problem.basis.back
+    if problem.linear and nobs <= len(back):
+        raise ValueError(
+            f"{nobs:g} observations for {len(back)} parameters leave no degrees of freedom for the "
+            "residual variance; give more rows, or fewer columns"
+        )
     gradient, extra = information.gradient, None
     if penalty is not None:
         share = nobs / 2 if problem.linear else nobs  # the linear loss counts half here
         gradient = gradient + share * (back.T @ penalty_gradient(form, problem.data, penalty))
         if not penalty.needs_rows:
             extra = share * (back.T @ penalty_curvature(form, penalty) @ back)
-    factor = information.inverse_factor(extra)
-    noise = 0.0
-    if problem.linear:  # a perfect fit leaves rounding only, in residuals and gradient alike
-        y = problem.data.y.to(form.weight)
-        eps = torch.finfo(form.model.weight.dtype).eps
-        noise = (64 * eps) ** 2 * float(torch.dot(problem.data.sample_weight.to(y), y.square()))
-    away = distance(gradient, factor, variance + noise / FAR**2)
+    try:
+        factor = information.inverse_factor(extra)
+    except SingularInformationError as error:
+        words = not_estimable(form, problem.data, error.parameters, feature_names, names)
+        raise ValueError(words) from None
+    away = distance(gradient, factor, information.variance + _rounding(information) / FAR**2)
     if penalty is None:
         refuse_separation(information, gradient, factor, feature_names, away)
     if not away <= FAR:  # NaN is no maximum
@@ -186,18 +185,27 @@ def _at_the_maximum(
     return factor, away
 
 
+def _rounding(information: Information) -> float:
+    """Sum of squares that rounding leaves of a perfect linear fit, in residuals and gradient."""
+    problem = information.problem
+    if not problem.linear:
+        return 0.0
+    y = problem.data.y.to(information.loss)
+    eps = torch.finfo(problem.form.model.weight.dtype).eps
+    return (64 * eps) ** 2 * float(torch.dot(problem.data.sample_weight.to(y), y.square()))
+
+
 def _covariance(
     information: Information,
     bread: Tensor,
     kind: str,
     codes: tuple[Tensor, int] | None,
-    nobs: float,
-    variance: float,
     *,
     frequency: bool,
     penalised: bool,
 ) -> Tensor:
     """Covariance of ``theta``, (P, P)."""
+    nobs, variance = information.nobs, information.variance
     problem = information.problem
     outer, n_params = problem.basis.back @ bread, len(bread)
     if kind == "classical" and not penalised:
@@ -221,16 +229,3 @@ def _covariance(
             correction = nobs / (nobs - n_params)
     matrix = outer @ (bread.T @ meat @ bread) @ outer.T * correction
     return (matrix + matrix.T) / 2
-
-
-def _variance(information: Information, nobs: float) -> float:
-    """Residual variance of linear regression, else 1."""
-    if not information.problem.linear:
-        return 1.0
-    n_params = len(information.gradient)
-    if nobs <= n_params:
-        raise ValueError(
-            f"{nobs:g} observations for {n_params} parameters leave no degrees of freedom for the "
-            "residual variance; give more rows, or fewer columns"
-        )
-    return float(information.loss) / (nobs - n_params)

@@ -80,6 +80,18 @@ class Information:
             found = cls._in(Problem.of(form, data, careful=True))
         return found._with_exact_loss()
 
+    @property
+    def nobs(self) -> float:
+        """Number of observations: the sum of the weights."""
+        return float(self.problem.data.sample_weight.sum(dtype=self.loss.dtype))
+
+    @property
+    def variance(self) -> float:
+        """Residual variance ``RSS / (n - P)`` of linear regression; 1 for the other models."""
+        if not self.problem.linear:
+            return 1.0
+        return float(self.loss) / (self.nobs - len(self.gradient))
+
     @classmethod
     def _in(cls, problem: Problem) -> Information:
         form, R, M = problem.form, problem.R, problem.M
@@ -209,14 +221,6 @@ class Information:
         return factor
 
 
-def variance_of(information: Information) -> float:
-    """Residual variance ``RSS / (n - P)`` of linear regression; 1 for the other models."""
-    if not information.problem.linear:
-        return 1.0
-    nobs = float(information.problem.data.sample_weight.sum(dtype=information.loss.dtype))
-    return float(information.loss) / (nobs - len(information.gradient))
-
-
 def covariance_of(form: AffineForm, data: Batch) -> Tensor:
     """Classical covariance of ``theta`` at the maximum: the inverse observed information.
 
@@ -236,4 +240,4 @@ def covariance_of(form: AffineForm, data: Batch) -> Tensor:
         If some parameters are not estimable.
     """
     information = Information.of(form, data)
-    return information.inverse(information.inverse_factor()) * variance_of(information)
+    return information.inverse(information.inverse_factor()) * information.variance

@@ -115,6 +115,12 @@ def separation_words(form: AffineForm, data: Batch, feature_names: Sequence[str]
     """What separates the classes, in one line; empty if nothing does, or none is found in time."""
     if form.model.n_classes is None:
         return ""
+    empty = _empty_class(form, data)
+    if empty is not None:
+        return (
+            f"class {empty} has no rows, so its parameters have no estimate; number the classes "
+            "that occur, and make the model with as many"
+        )
     y = data.y.cpu()
     try:
         found = separation_of(form.model, data.X.double().cpu(), y, seconds=20.0)
@@ -131,12 +137,6 @@ def not_estimable(
     names: Sequence[str],
 ) -> str:
     """One line on a singular information matrix: classes without rows, separation, or columns."""
-    empty = _empty_class(form, data)
-    if empty is not None:
-        return (
-            f"class {empty} has no rows, so its parameters have no estimate; number the classes "
-            "that occur, and make the model with as many"
-        )
     words = separation_words(form, data, feature_names)
     if words:
         return words

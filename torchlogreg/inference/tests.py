@@ -125,7 +125,12 @@ def wald_test(
     ValueError
         If restrictions repeat or contradict one another, or values do not fit.
     """
-    wanted = np.broadcast_to(np.asarray(values, dtype=np.float64), (len(matrix),))
+    wanted = np.asarray(values, dtype=np.float64)
+    if wanted.shape not in ((), (len(matrix),)) or not np.isfinite(wanted).all():
+        raise ValueError(
+            f"values is {values!r}, but a finite number for each of the {len(matrix)} restrictions "
+            "is needed"
+        )
     scale = np.sqrt(np.einsum("qp,pr,qr->q", matrix, covariance, matrix))
     if not (scale > 0).all():
         raise ValueError(
