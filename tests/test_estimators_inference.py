@@ -97,6 +97,8 @@ def test_jeffreys_is_a_penalty_of_the_estimator() -> None:
     fit(model, X, y, penalty=Jeffreys())
     assert np.allclose(classifier.coef_, model.weight.detach().numpy(), rtol=1e-7)
     assert classifier.infer().bse.shape == (3,)
+    named = LogisticClassifier(penalty="jeffreys").fit(X, y)
+    assert np.array_equal(named.coef_, classifier.coef_)
 
 
 def test_errors_of_a_penalised_fit_are_refused_until_told() -> None:

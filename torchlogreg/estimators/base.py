@@ -37,10 +37,11 @@ class Estimator(Remembers, BaseEstimator, ABC):  # type: ignore[misc]  # scikit-
 
     Parameters
     ----------
-    penalty : {"none", "l2", "l1", "elasticnet"}, Penalty or None
+    penalty : {"none", "l2", "l1", "elasticnet", "jeffreys"}, Penalty or None
         On the coefficients of raw columns. Default: none.
-    alpha : float
-        Strength of a penalty given by name, without effect on objects.
+    alpha : float, optional
+        Strength of a penalty given by name, without effect on objects. Default: 0.001, but 0.5 for
+        "jeffreys", which is Firth's.
     l1_ratio : float
         Share of L1 in ``penalty="elasticnet"``.
     optimizer : str or callable, optional
@@ -73,7 +74,7 @@ class Estimator(Remembers, BaseEstimator, ABC):  # type: ignore[misc]  # scikit-
         self,
         *,
         penalty: str | Penalty | None = None,
-        alpha: float = 0.001,
+        alpha: float | None = None,
         l1_ratio: float = 0.5,
         optimizer: str | Callable[..., Any] | None = None,
         weighting: str | Weighting | Rule | None = None,

@@ -63,7 +63,7 @@ batch_size, device, dtype, warm_start, random_state
         self,
         *,
         penalty: str | Penalty | None = None,
-        alpha: float = 0.001,
+        alpha: float | None = None,
         l1_ratio: float = 0.5,
         optimizer: str | Callable[..., Any] | None = None,
         weighting: str | Weighting | Rule | None = None,

@@ -32,7 +32,7 @@ class Remembers(ABC):
     model_: Model
     result_: FitResult
     penalty: Any
-    alpha: float
+    alpha: float | None
     l1_ratio: float
     weighting: Any
     _given: Given

@@ -6,20 +6,21 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from torchlogreg.combinators import ClassMean, Rule, Smoothed
+from torchlogreg.jeffreys import Jeffreys
 from torchlogreg.penalties import L1, L2, ElasticNet, Penalty
 from torchlogreg.weighting import BoostMisclassified, ClassBalanced, Focal, Weighting
 
 
 def penalty_of(
-    penalty: str | Penalty | None, alpha: float = 0.001, l1_ratio: float = 0.5
+    penalty: str | Penalty | None, alpha: float | None = None, l1_ratio: float = 0.5
 ) -> Penalty | None:
     """The penalty that was named, or the object as it is.
 
     Parameters
     ----------
-    penalty : {"none", "l2", "l1", "elasticnet"}, Penalty or None
-    alpha : float
-        Strength of a named penalty.
+    penalty : {"none", "l2", "l1", "elasticnet", "jeffreys"}, Penalty or None
+    alpha : float, optional
+        Strength of a named penalty. Default: 0.001, but 0.5 for "jeffreys".
     l1_ratio : float
         Share of L1 in "elasticnet".
 
@@ -33,6 +34,8 @@ def penalty_of(
     if isinstance(penalty, str):
         if penalty not in PENALTIES:
             raise ValueError(f"unknown penalty {penalty!r}; the names are {', '.join(PENALTIES)}")
+        if alpha is None:
+            alpha = 0.5 if penalty == "jeffreys" else 0.001
         return PENALTIES[penalty](alpha, l1_ratio)
     if penalty is not None and not isinstance(penalty, Penalty):
         raise TypeError(
@@ -63,6 +66,7 @@ PENALTIES: Mapping[str, Callable[[float, float], Penalty | None]] = MappingProxy
         "l2": lambda alpha, l1_ratio: L2(alpha),
         "l1": lambda alpha, l1_ratio: L1(alpha),
         "elasticnet": ElasticNet,
+        "jeffreys": lambda alpha, l1_ratio: Jeffreys(alpha),
     }
 )
 

@@ -69,7 +69,7 @@ dtype, warm_start, random_state
         link: str = "logit",
         levels: Sequence[Any] | None = None,
         penalty: str | Penalty | None = None,
-        alpha: float = 0.001,
+        alpha: float | None = None,
         l1_ratio: float = 0.5,
         optimizer: str | Callable[..., Any] | None = None,
         weighting: str | Weighting | Rule | None = None,
