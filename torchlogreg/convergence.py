@@ -85,15 +85,16 @@ def _rounding(state: FitState) -> float:
     """Optimality that rounding leaves at an optimum: no dtype can ask for less.
 
     A few units in the last place; for numbers far from zero as many times more as they are standard
-    deviations away. After an optimizer's exact step, whatever its conditioning left.
+    deviations away. No limit for an optimizer that says ``exact``: its parameters are the solution,
+    rounded, and what gradient is left is that rounding.
     """
+    if getattr(state.optimizer, "exact", False):
+        return torch.finfo(torch.float64).max
     objective = state.objective
     units = 4.0
     if objective.own_loss and state.model.n_classes is None:
         response = objective.units(state.data).response
         units *= 1 + float(state.rows[0].abs().max() / response)
-    if getattr(state.optimizer, "exact", False):
-        units *= 1e3
     return units * torch.finfo(state.model.weight.dtype).eps
 
 
