@@ -94,6 +94,8 @@ def minimum_norm(design: Design, R: Tensor, y: DoubleDouble, eps: float) -> Solu
     basis, others = independent_columns(R, design.unit, eps)  # 1
     if len(others) == 0:
         return Solution(*_full(design, R, y))
+    if len(basis) == 0:  # nothing but zeros
+        return Solution(DoubleDouble.of(torch.zeros_like(design.unit)), 0, True)
     part = design.select(basis)
     R_basis = torch.linalg.qr(R[:, basis], mode="r").R
     z0, settled = refine(part, R_basis, y)  # 2
