@@ -215,6 +215,17 @@ def test_blocks_do_not_matter(name: str, method: str, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("name", MODELS)
+def test_blocks_are_small_however_many_rows(name: str) -> None:
+    form = case(name).form
+    X = torch.zeros(1, 3, dtype=F64).expand(3_000_000, 3)
+    data = Batch(X, X[:, 0], torch.ones(1, dtype=F64).expand(3_000_000))
+    rows, _, share = next(average.shares(form, data))
+    numbers = len(rows) * (3 + average.width(form.model))
+    assert 2**20 < numbers <= 2**21  # of 8 bytes; a handful of temporaries are as large
+    assert float(share[0]) == pytest.approx(1 / 3e6)
+
+
+@pytest.mark.parametrize("name", MODELS)
 def test_columns_select_and_keep_their_order(name: str) -> None:
     c = case(name)
     names = ["a", "b", "c"]

@@ -298,6 +298,25 @@ def test_complete_separation_has_one_finite_end() -> None:
     assert math.isfinite(got.upper[0]) and got.lower[1] > 0
 
 
+def test_an_empty_level_is_named_between_others_and_infinite_at_the_end() -> None:
+    rows = problem("ordinal_logit", n=60, p=2)
+    form = AffineForm.of(OrdinalRegression(2, 4, dtype=F64))
+    for y in (
+        torch.tensor((0, 1, 3))[rows.y.clamp(max=2)],
+        torch.eye(4, dtype=F64)[[0, 1, 3] * 20],
+    ):
+        batch = Batch(rows.X, y, torch.ones(60, dtype=F64))
+        with pytest.raises(ValueError, match="level 2 has no rows with weight"):
+            profile_intervals(form, batch)
+    model = OrdinalRegression(2, 4, dtype=F64)
+    y = rows.y.clamp(max=2)
+    with pytest.warns(ConvergenceWarning, match="class 3 has no rows"):
+        fit(model, rows.X, y)
+    got = profile_intervals(AffineForm.of(model), Batch(rows.X, y, torch.ones(60, dtype=F64)))
+    np.testing.assert_array_equal(np.isposinf(got.upper), [False, False, False, False, True])
+    assert np.isfinite(got.lower).all()
+
+
 def test_dependent_columns_say_nothing() -> None:
     rows = problem("logistic", n=40, p=2)
     X = torch.cat((rows.X, rows.X.sum(1, keepdim=True)), dim=1)

@@ -20,7 +20,7 @@ from torchlogreg.inference.recession import grows, recession_cone
 from torchlogreg.inference.rows import Basis
 from torchlogreg.jeffreys import MOST_PARAMETERS, MOST_WORK, Jeffreys
 from torchlogreg.log_determinant import Rows, cholesky, log_determinant, log_determinant_hessian
-from torchlogreg.models import SoftmaxRegression
+from torchlogreg.models import OrdinalRegression, SoftmaxRegression
 from torchlogreg.penalties import L2, Penalty
 
 
@@ -53,7 +53,7 @@ class Likelihood:
 
     @classmethod
     def of(cls, form: AffineForm, data: Batch, penalty: Penalty | None) -> Likelihood:
-        """Refuses penalties whose profile has no meaning.
+        """Refuses penalties, and empty levels, for which a profile has no meaning.
 
         Raises
         ------
@@ -70,6 +70,8 @@ class Likelihood:
             penalty.check(form.model, own_loss=True)
         if isinstance(penalty, Jeffreys):
             _check_count(penalty, data)
+        if isinstance(form.model, OrdinalRegression):
+            _check_levels(data, form.model.n_classes)
         return cls(form, data, Basis.of(form, data), penalty)
 
     def start(self) -> Tensor:
@@ -184,4 +186,21 @@ def _check_count(penalty: Jeffreys, data: Batch) -> None:
         raise ValueError(
             f"{penalty!r} was worth {counted:g} observations, but the weights add up to "
             f"{total:g}; fit again with Jeffreys(n_observations={total:g}), and infer with it"
+        )
+
+
+def _check_levels(data: Batch, n_classes: int) -> None:
+    """Refuse an empty level between others: its cutpoints meet, at no point of a smooth profile."""
+    y, weight = data.y, data.sample_weight
+    if y.ndim == 2:
+        counts = weight.to(y) @ y
+    else:
+        counts = torch.zeros(n_classes, dtype=weight.dtype, device=y.device)
+        counts.index_add_(0, y, weight)
+    empty = (counts[1:-1] <= 0).nonzero().flatten().tolist()
+    if empty:
+        level = empty[0] + 1
+        raise ValueError(
+            f"level {level} has no rows with weight, so the cutpoints around it coincide and have "
+            "no profile; merge it with a neighbour and fit again"
         )
