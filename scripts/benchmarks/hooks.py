@@ -5,54 +5,83 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
 from benchmarks.timing import ratios, summary
 from common import table
-from torchlogreg import OPTIMIZERS, Hook, LogisticRegression, fit
+from torchlogreg import BoostMisclassified, Hook, LogisticRegression, Weighting, fit
 from torchlogreg.datasets import blobs
 from torchlogreg.hooks import Progress, StopOnNonFinite, tensorboard_hooks
 
 
+class Kind(NamedTuple):
+    """A fit that hooks look at."""
+
+    optimizer: str
+    weighting: Callable[[], Weighting] | None = None
+
+
+FITS = {
+    "sgd": Kind("sgd"),
+    "sgd-weighted": Kind("sgd", BoostMisclassified),
+    "adam": Kind("adam"),
+    "lbfgs": Kind("lbfgs"),
+}
+
+
 def add_options(p: argparse.ArgumentParser) -> None:
     """The command line of this benchmark."""
-    p.add_argument("--optimizer", choices=sorted(OPTIMIZERS), default="sgd", help="of each fit")
+    p.add_argument("--fits", nargs="+", choices=FITS, default=list(FITS), help="one table each")
     p.add_argument("--epochs", type=int, default=1000, help="of each fit")
-    p.add_argument("--repeats", type=int, default=9, help="rounds, taken in turns")
+    p.add_argument("--repeats", type=int, default=25, help="rounds, taken in turns")
     p.add_argument(
         "--memory-epochs", type=int, default=10_000, help="of the fit watched for memory"
     )
 
 
 def run(args: argparse.Namespace) -> None:
-    """Print the cost of the TensorBoard hooks at their defaults, and how memory grows."""
+    """Print the cost of hooks at their defaults, and how memory grows."""
     with tempfile.TemporaryDirectory() as name:
         folders = (Path(name) / str(i) for i in count())
-        seconds: dict[str, list[float]] = {}
-        for turn in range(-1, args.repeats):  # the first turn warms up
-            for label, make in KINDS.items():
-                hooks = make(next(folders))  # outside the clock: it imports matplotlib
-                begun = time.perf_counter()
-                train(args.optimizer, args.epochs, hooks)
-                if turn >= 0:
-                    seconds.setdefault(label, []).append(time.perf_counter() - begun)
-        bare = seconds["no hooks"]
-        rows = []
-        for label, values in seconds.items():
-            times = summary([1e6 * s / args.epochs for s in values])
-            ratio = ratios(values, bare)
-            spread = f"{ratio.median:.3f} ({ratio.least:.3f} to {ratio.most:.3f})"
-            rows.append([label, *(f"{t:.0f}" for t in times), spread])
-        print(f"{args.epochs} epochs of {args.optimizer} on the blobs (500 x 2, float64)\n")
-        print(table(["microseconds per epoch", "median", "least", "most", "times no hooks"], rows))
+        for fit_name in args.fits:
+            seconds = measure(FITS[fit_name], args.epochs, args.repeats, folders)
+            print(f"\n{args.epochs} epochs of {fit_name} on the blobs (500 x 2, float64)\n")
+            report(seconds, args.epochs)
         watch = Memory(args.memory_epochs // 10)
-        train(args.optimizer, args.memory_epochs, (*everything(next(folders)), watch))
+        train(FITS["sgd"], args.memory_epochs, (*everything(next(folders)), watch))
         print(f"\nresident memory during {args.memory_epochs} epochs with all hooks, MiB:")
         print("  " + " ".join(f"{mib:.0f}" for mib in watch.resident))
+
+
+def measure(
+    kind: Kind, epochs: int, repeats: int, folders: Iterator[Path]
+) -> dict[str, list[float]]:
+    """Seconds of each round by label; every round runs each set of hooks once."""
+    seconds: dict[str, list[float]] = {label: [] for label in KINDS}
+    for turn in range(-1, repeats):  # the first turn warms up
+        for label, make in KINDS.items():
+            hooks = make(next(folders))  # outside the clock: it imports matplotlib
+            begun = time.perf_counter()
+            train(kind, epochs, hooks)
+            if turn >= 0:
+                seconds[label].append(time.perf_counter() - begun)
+    return seconds
+
+
+def report(seconds: dict[str, list[float]], epochs: int) -> None:
+    """A table: microseconds per epoch, and the ratio to the same round without hooks."""
+    rows = []
+    for label, values in seconds.items():
+        times = summary([1e6 * s / epochs for s in values])
+        ratio = ratios(values, seconds["no hooks"])
+        spread = f"{ratio.median:.3f} ({ratio.least:.3f} to {ratio.most:.3f})"
+        rows.append([label, *(f"{t:.0f}" for t in times), spread])
+    print(table(["microseconds per epoch", "median", "least", "most", "times no hooks"], rows))
 
 
 def everything(folder: Path) -> tuple[Hook, ...]:
@@ -68,11 +97,21 @@ KINDS: dict[str, Callable[[Path], tuple[Hook, ...]]] = {
 }
 
 
-def train(optimizer: str, epochs: int, hooks: Iterable[Hook]) -> None:
+def train(kind: Kind, epochs: int, hooks: Iterable[Hook]) -> None:
     """Full batch, from zero, all epochs."""
     data = blobs()
     model = LogisticRegression(2, dtype=torch.float64)
-    fit(model, data.X, data.y, optimizer=optimizer, max_epochs=epochs, tol=0, hooks=hooks)
+    weighting = None if kind.weighting is None else kind.weighting()
+    fit(
+        model,
+        data.X,
+        data.y,
+        optimizer=kind.optimizer,
+        weighting=weighting,
+        max_epochs=epochs,
+        tol=0,
+        hooks=hooks,
+    )
 
 
 class Memory(Hook):
