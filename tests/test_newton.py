@@ -117,3 +117,41 @@ def test_newton_reaches_the_optimum_when_an_ordinal_level_is_empty() -> None:
     model = case.model()
     result = fit(model, case.X, y, optimizer="newton", tol=1e-6)
     assert result.optimality < 1e-4
+
+
+@pytest.mark.parametrize("shift", [1e3, 1e6, 1e8])
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "softmax"])
+def test_columns_far_from_zero_cost_no_digits(name: str, shift: float) -> None:
+    # A shift of 1e7 once left no correct digit: the Hessian of raw columns is singular to rounding.
+    case = problem(name)
+    centre = torch.tensor([shift, -shift, 0.0], dtype=F64)
+    far = case.X + centre
+    near, model = case.model(), case.model()
+    fit(near, far - centre, case.y, optimizer="newton")  # exactly the same rows
+    result = fit(model, far, case.y, optimizer="newton")
+    assert result.converged
+    torch.testing.assert_close(model.weight, near.weight, rtol=1e-12, atol=1e-13)
+
+
+def test_a_step_that_fails_leaves_the_intercept_where_it_was() -> None:
+    case = problem("logistic")
+    model = case.model()
+
+    def broken(eta: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("no loss today")
+
+    with torch.no_grad():
+        model.weight.fill_(1.0)
+    with pytest.raises(RuntimeError, match="no loss today"):
+        fit(model, case.X + 1e3, case.y, loss=broken, optimizer="newton")
+    assert abs(model.bias.item()) < 1e-11
+
+
+@pytest.mark.parametrize("frozen", ["weight", "bias"])
+def test_far_columns_with_a_frozen_parameter_stay_where_they_are(frozen: str) -> None:
+    case = problem("logistic")
+    model = case.model()
+    parameter = getattr(model, frozen).requires_grad_(False)
+    before = parameter.clone()
+    assert fit(model, case.X + 50.0, case.y, optimizer="newton").converged
+    assert torch.equal(parameter, before)

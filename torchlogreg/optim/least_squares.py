@@ -68,14 +68,14 @@ class LeastSquares(Optimizer):
 
     needs_full_batch = True
     handles_nonsmooth = False
+    rank = -1  # of the class, since a copy of an optimizer takes only its state along
+    exact = False
+    note = ""
 
     def __init__(self, params: Iterable[nn.Parameter], lr: float = 1.0) -> None:
         if not 0 < lr <= 1:
             raise ValueError(f"LeastSquares needs 0 < lr <= 1, a share of the way, not {lr=}")
         super().__init__(params, {"lr": lr})
-        self.rank = -1
-        self.exact = False
-        self.note = ""
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Tensor:  # type: ignore[override]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from torchlogreg.objective import Closure
+from torchlogreg.optim.centring import Centred, near_zero
 from torchlogreg.optim.requirements import our_closure
 
 
@@ -22,6 +23,9 @@ class Newton(Optimizer):
        minimum-norm direction from its eigenvectors.
     4. Backtracking until the objective falls enough (Armijo, 1966). A change that rounding cannot
        tell from zero is accepted, or the method would stall at the optimum.
+
+    Columns far from zero (years, time stamps) are worked on as differences from their middle, in a
+    copy of ``X`` made once; see :mod:`torchlogreg.optim.centring`.
 
     Parameters
     ----------
@@ -47,6 +51,7 @@ class Newton(Optimizer):
     needs_full_batch = True
     handles_nonsmooth = False
     superlinear = True
+    _memory: Centred | None = None
 
     def __init__(
         self, params: Iterable[nn.Parameter], lr: float = 1.0, damping: float = 0.0
@@ -58,7 +63,11 @@ class Newton(Optimizer):
     @torch.no_grad()
     def step(self, closure: Any = None) -> Tensor:  # type: ignore[override]
         """One iteration; returns the value before it, as torch's optimizers do."""
-        closure = our_closure(closure, self)
+        with near_zero(our_closure(closure, self), self._memory) as (near, self._memory):
+            return self._step(near)
+
+    def _step(self, closure: Closure) -> Tensor:
+        """The iteration, on columns near zero."""
         group = self.param_groups[0]
         value: Tensor = closure()  # 1
         gradient = closure.gradient()
