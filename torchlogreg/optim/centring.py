@@ -1,9 +1,9 @@
 """Columns far from zero, moved near it for the length of a step.
 
 With a column of 1950, 1951, ... the intercept and the weight almost cancel: ``eta`` loses as many
-digits as ``|mean| / spread`` has, and the Hessian twice as many. In ``X - centre`` nothing cancels, and the
-subtraction is exact for such columns (Sterbenz, 1974); ``weight`` stays, the intercepts move by
-``weight . centre``.
+digits as ``|mean| / spread`` has, and the Hessian twice as many. In ``X - centre`` nothing cancels,
+and the subtraction is exact for such columns (Sterbenz, 1974); ``weight`` stays, the intercepts
+move by ``weight . centre``.
 """
 
 from __future__ import annotations
