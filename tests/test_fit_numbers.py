@@ -17,6 +17,9 @@ from torchlogreg import (
     fit,
 )
 
+# Fits stop early here on purpose.
+pytestmark = pytest.mark.filterwarnings("ignore::torchlogreg.ConvergenceWarning")
+
 F64 = torch.float64
 
 

@@ -20,6 +20,9 @@ from torchlogreg import History
 from torchlogreg.configuration import build
 from torchlogreg.datasets import breast_cancer
 
+# Fits stop early here on purpose.
+pytestmark = pytest.mark.filterwarnings("ignore::torchlogreg.ConvergenceWarning")
+
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 NAMES = sorted(p.stem for p in SCRIPTS.glob("*.py") if "main_guard(main)" in p.read_text())
 

@@ -25,6 +25,9 @@ from torchlogreg.hooks.pace import DENSE, log_spaced, next_dense
 from torchlogreg.objective import Objective
 from torchlogreg.penalties import L1, L2, ElasticNet, Penalty
 
+# Fits stop early here on purpose.
+pytestmark = pytest.mark.filterwarnings("ignore::torchlogreg.ConvergenceWarning")
+
 F64 = torch.float64
 
 

@@ -13,6 +13,9 @@ from torchlogreg.viz import Boundary, Descent, Film, Race, save_picture
 from torchlogreg.viz.surface import loss_at, optimum, recorded_loss, separable, window
 from torchlogreg.weighting import BoostMisclassified
 
+# Fits stop early here on purpose.
+pytestmark = pytest.mark.filterwarnings("ignore::torchlogreg.ConvergenceWarning")
+
 SMALL = (640, 360)
 
 
