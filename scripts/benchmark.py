@@ -1,10 +1,10 @@
-"""Measure what is promised: film speed, the cost of hooks."""
+"""Measure what is promised: correct digits, film speed, the cost of hooks."""
 
 from __future__ import annotations
 
 import argparse
 
-from benchmarks import films, hooks
+from benchmarks import digits, films, hooks
 from common import main_guard
 
 DESCRIPTION = """\
@@ -12,7 +12,7 @@ Benchmarks behind the figures in the README and under docs/. Contenders take tur
 so read the ratios: absolute times on a shared machine promise nothing.
 """
 
-BENCHMARKS = {"films": films, "hooks": hooks}
+BENCHMARKS = {"digits": digits, "films": films, "hooks": hooks}
 
 
 def main() -> None:
