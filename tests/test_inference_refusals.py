@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
-from problems import CLASSIFIERS, MODELS, problem
+from problems import MODELS, problem
 from torchlogreg import (
     L1,
     L2,
@@ -95,6 +93,14 @@ def test_parameters_away_from_the_maximum(name: str) -> None:
         model.weight[-1, 0] += 2.0 * error
     with pytest.raises(ValueError, match=r"standard errors from the maximum.*fit to convergence"):
         infer(model, case.X, case.y)
+
+
+@pytest.mark.parametrize(("value", "words"), [(float("nan"), "NaN"), (1e5, "so far from")])
+def test_parameters_that_are_no_numbers_or_absurd(value: float, words: str) -> None:
+    model = trained()
+    with torch.no_grad():
+        model.weight.fill_(value)
+    refused(ValueError, words, "fit", model=model)
 
 
 def test_the_distance_does_not_depend_on_units() -> None:
@@ -186,6 +192,22 @@ def test_a_class_without_rows_is_named() -> None:
         infer(model, X, y)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_more_parameters_than_rows_are_refused_in_words() -> None:
+    model = LogisticRegression(3, dtype=F64)
+    y = torch.tensor([0, 1, 1]).double()
+    fit(model, CASE.X[:3], y)
+    with pytest.raises(ValueError, match="separated"):
+        infer(model, CASE.X[:3], y)
+
+
+def test_a_constant_response_has_no_r_squared() -> None:
+    model = LinearRegression(3, dtype=F64)
+    fit(model, CASE.X, torch.ones(CASE.n))
+    result = infer(model, CASE.X, torch.ones(CASE.n))
+    assert np.isnan(result.rsquared) and "nan" in result.summary()
+
+
 def test_as_many_parameters_as_rows_leave_no_variance() -> None:
     X, y = CASE.X[:4], CASE.X[:4, 0] ** 2
     model = LinearRegression(3, dtype=F64)
@@ -238,62 +260,3 @@ def test_questions_without_meaning(
     with pytest.raises(error) as raised:
         question(result)
     assert word in str(raised.value) and "\n" not in str(raised.value)
-
-
-def test_cluster_labels_of_any_type_are_the_same_clusters() -> None:
-    numbers = np.arange(CASE.n) % 6
-    texts = [f"c{g}" for g in numbers]
-    labels: list[Any] = [
-        numbers,
-        torch.from_numpy(numbers),
-        numbers.astype(float),
-        texts,
-        np.array(texts),
-        pd.Series(texts, index=range(100, 100 + CASE.n)),
-        pd.Series(texts).astype("category"),
-        [(int(g), "site") for g in numbers],
-        [int(g) if g % 2 else str(g) for g in numbers],
-        pd.to_datetime(numbers, unit="D"),
-        numbers > 2,
-    ]
-    model = trained()
-    found = [infer(model, CASE.X, CASE.y, covariance="cluster", clusters=one).bse for one in labels]
-    for bse in found[1:-1]:
-        assert bse == pytest.approx(found[0], rel=1e-12)
-    assert found[-1] != pytest.approx(found[0], rel=1e-6)
-
-
-def test_names_come_from_a_frame() -> None:
-    frame = pd.DataFrame(CASE.X.numpy(), columns=["age", "height", 3])
-    result = infer(trained(), frame, CASE.y)
-    assert result.names == ("const", "age", "height", "3")
-
-
-def test_class_names_are_those_of_the_table() -> None:
-    case = problem("softmax_reference")
-    names = ["red", "green", "blue"]
-    result = infer(trained("softmax_reference"), case.X, case.y, class_names=names)
-    assert result.names[0] == "green: const" and "class blue against red" in result.summary()
-    ordinal = problem("ordinal_logit")
-    levels = ["poor", "fair", "good", "best"]
-    table = infer(trained("ordinal_logit"), ordinal.X, ordinal.y, class_names=levels)
-    assert table.thresholds().names == ("poor/fair", "fair/good", "good/best")
-
-
-@pytest.mark.parametrize("name", CLASSIFIERS)
-def test_a_penalty_of_zero_is_none(name: str) -> None:
-    case, model = problem(name), trained(name)
-    with_zero = infer(model, case.X, case.y, penalty=L2(0.0))
-    assert with_zero.penalty is None
-    assert with_zero.bse == pytest.approx(infer(model, case.X, case.y).bse, rel=1e-13)
-
-
-def test_a_compiled_model_is_its_original() -> None:
-    class Wrapped(torch.nn.Module):
-        def __init__(self, model: Model) -> None:
-            super().__init__()
-            self._orig_mod = model
-
-    model = trained()
-    got = infer(Wrapped(copy.deepcopy(model)), CASE.X, CASE.y)
-    assert got.bse == pytest.approx(infer(model, CASE.X, CASE.y).bse, rel=1e-13)

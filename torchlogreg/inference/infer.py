@@ -111,6 +111,8 @@ def infer(
     penalty = checked_penalty(model, penalty, allow_penalty)
     features = names_of_features(model, X, feature_names)
     classes = names_of_classes(model, class_names)
+    if not all(bool(torch.isfinite(p).all()) for p in model.parameters()):
+        raise ValueError("the model has parameters that are NaN or infinite; fit it again")
     data, counted = weighted_rows(model, X, y, sample_weight, weight_kind, offset)
     form = AffineForm.of(model)
     codes = None if clusters is None else _codes(clusters, counted)
@@ -171,7 +173,7 @@ def _at_the_maximum(
     try:
         factor = information.inverse_factor(extra)
     except SingularInformationError as error:
-        words = not_estimable(form, problem.data, error.parameters, feature_names, names)
+        words = not_estimable(information, gradient, error.parameters, feature_names, names)
         raise ValueError(words) from None
     away = distance(gradient, factor, information.variance + _rounding(information) / FAR**2)
     if penalty is None:

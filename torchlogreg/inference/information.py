@@ -206,6 +206,8 @@ class Information:
             root = values.clamp(min=0).sqrt()[:, :, None] * vectors.mT  # (n, k, k)
             rows = (root @ problem.designs(Z)).flatten(0, 1) * scale
             factor = torch.linalg.qr(torch.cat((factor, rows)), mode="r").R
+        if len(factor) < len(scale):  # fewer rows than parameters
+            factor = torch.nn.functional.pad(factor, (0, 0, 0, len(scale) - len(factor)))
         _, singular, vectors = torch.linalg.svd(factor)
         basis = problem.basis
         # Subtracting a mean that is 1e8 times the spread leaves noise of 1e-8 in that column.

@@ -130,16 +130,23 @@ def separation_words(form: AffineForm, data: Batch, feature_names: Sequence[str]
 
 
 def not_estimable(
-    form: AffineForm,
-    data: Batch,
+    information: Information,
+    gradient: Tensor,
     parameters: Tensor,
     feature_names: Sequence[str],
     names: Sequence[str],
 ) -> str:
     """One line on a singular information matrix: classes without rows, separation, or columns."""
-    words = separation_words(form, data, feature_names)
+    problem = information.problem
+    words = separation_words(problem.form, problem.data, feature_names)
     if words:
         return words
+    # Newton would go a thousand times the largest entry of a column: there is no maximum near.
+    if not bool((gradient.abs() <= 1e3 * information.matrix.diagonal()).all()):
+        return (
+            "the parameters are so far from the maximum that the likelihood is flat there; fit the "
+            "model to these rows first"
+        )
     which = [name for name, hit in zip(names, parameters.tolist(), strict=True) if hit]
     shown = ", ".join(which[:8]) + (f" and {len(which) - 8} more" if len(which) > 8 else "")
     if len(which) == 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -14,7 +14,6 @@ from torchlogreg.data import Batch
 from torchlogreg.inference import summary
 from torchlogreg.inference.affine import AffineForm
 from torchlogreg.inference.estimates import Estimates, odds_ratios, thresholds
-from torchlogreg.inference.layout import interval_heads
 from torchlogreg.inference.margins import MarginalEffects, marginal_effects
 from torchlogreg.inference.null import null_squares
 from torchlogreg.inference.prediction import Intervals, intervals
@@ -81,7 +80,7 @@ class InferenceResult:
     n_clusters: int | None = None
     weight_kind: str | None = None
     penalty: Penalty | None = None
-    distance: float = field(default=0.0)
+    distance: float = 0.0
 
     @property
     def params(self) -> Array:
@@ -174,7 +173,8 @@ class InferenceResult:
     def rsquared(self) -> float:
         """Share of the response's variance explained; about zero for models without intercept."""
         self._only_for(True, "rsquared", "prsquared")
-        return 1 - self.scale * self.df_resid / null_squares(self.form, self.data)
+        squares = null_squares(self.form, self.data)
+        return 1 - self.scale * self.df_resid / squares if squares > 0 else math.nan
 
     @property
     def rsquared_adj(self) -> float:
@@ -191,13 +191,13 @@ class InferenceResult:
             return wald_test(self.params, self.cov_params(), columns, 0.0, 1.0).statistic
         squares = null_squares(self.form, self.data)
         explained = (squares - self.scale * self.df_resid) / self.df_model
-        return explained / self.scale if self.scale > 0 else math.inf
+        return explained / self.scale if self.scale > 0 else math.inf if squares > 0 else math.nan
 
     @property
     def f_pvalue(self) -> float:
         """p-value of ``fvalue``."""
-        df = self.df_resid if self.n_clusters is None else self.n_clusters - 1
-        return f_tail(self.fvalue, self.df_model, df)
+        clusters = self.n_clusters
+        return f_tail(self.fvalue, self.df_model, clusters - 1 if clusters else self.df_resid)
 
     def table(self, level: float = 0.95) -> Array:
         """Estimate, error, statistic, p-value and interval, (P, 6)."""
@@ -275,8 +275,7 @@ class InferenceResult:
         """The table of coefficients, indexed by name."""
         import pandas as pd
 
-        letter = "t" if self.use_t else "z"
-        heads = ["coef", "std err", letter, f"P>|{letter}|", *interval_heads(level)]
+        heads = summary.heads(self, level)
         return pd.DataFrame(self.table(level), index=list(self.names), columns=heads)
 
     def __str__(self) -> str:

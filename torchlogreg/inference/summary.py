@@ -25,19 +25,19 @@ Fact = tuple[str, str]
 
 def text(result: InferenceResult, level: float) -> str:
     """The whole summary; 78 columns wide for names of up to 17 characters or so."""
-    heads = _heads(result, level)
+    columns = heads(result, level)
     table = _groups(result, level)
-    shown = [(name, cells(row, heads)) for _, rows in table for name, row in rows]
-    widths = [max(len(head), *(len(c[i]) for _, c in shown)) + 2 for i, head in enumerate(heads)]
+    shown = [(name, cells(row, columns)) for _, rows in table for name, row in rows]
+    widths = [max(len(head), *(len(c[i]) for _, c in shown)) + 2 for i, head in enumerate(columns)]
     first = max(WIDTH - sum(widths), *(len(name) for name, _ in shown))
     width = first + sum(widths)
-    head = " " * first + "".join(h.rjust(w) for h, w in zip(heads, widths, strict=True))
+    head = " " * first + "".join(h.rjust(w) for h, w in zip(columns, widths, strict=True))
     body: list[str] = []
     for heading, rows in table:
         if heading:
             body += [heading, "-" * width] if not body else ["-" * width, heading, "-" * width]
         for name, row in rows:
-            numbers = "".join(c.rjust(w) for c, w in zip(cells(row, heads), widths, strict=True))
+            numbers = "".join(c.rjust(w) for c, w in zip(cells(row, columns), widths, strict=True))
             body.append(name.ljust(first) + numbers)
     rule = "=" * width
     lines = [_title(result).center(width).rstrip(), rule, *_beside(_facts(result), width), rule]
@@ -53,7 +53,7 @@ def html_text(result: InferenceResult, level: float) -> str:
         + "</tr>"
         for pair in zip(*_evened(left, right), strict=True)
     )
-    table = html_table("", _heads(result, level), _groups(result, level))
+    table = html_table("", heads(result, level), _groups(result, level))
     notes = "".join(f"<p>{html.escape(note)}</p>" for note in _notes(result))
     return f"<table><caption>{html.escape(_title(result))}</caption>{facts}</table>{table}{notes}"
 
@@ -63,7 +63,8 @@ def _title(result: InferenceResult) -> str:
     return TITLES.get(name, name)
 
 
-def _heads(result: InferenceResult, level: float) -> list[str]:
+def heads(result: InferenceResult, level: float) -> list[str]:
+    """Heads of the columns of the table."""
     letter = "t" if result.use_t else "z"
     return ["coef", "std err", letter, f"P>|{letter}|", *interval_heads(level)]
 
