@@ -1,0 +1,30 @@
+"""Compiled one-read kernels: value, gradient and eta of the built-in losses in one pass over X.
+
+The pure-torch path reads ``X`` twice and every intermediate of the loss several times. Here the
+rows are taken in blocks that stay in cache: scores, losses and slopes, and the gradient of a block
+are computed before the next block is read. The kernels are never needed: :func:`available` says
+whether these rows can be taken this way, and whoever asks goes on in torch where they cannot.
+
+numba compiles them (the extra ``fast``); it is imported at the first use, not with the package.
+What was measured, and why numba, is in ``docs/kernels.md``.
+"""
+
+from torchlogreg.kernels.interface import (
+    SMALLEST,
+    Sums,
+    available,
+    evaluate,
+    gram,
+    gram_available,
+    prepare,
+)
+
+__all__ = [
+    "SMALLEST",
+    "Sums",
+    "available",
+    "evaluate",
+    "gram",
+    "gram_available",
+    "prepare",
+]

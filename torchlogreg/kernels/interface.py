@@ -1,0 +1,242 @@
+"""What the rest of the package calls: tensors in, tensors out, numba only behind these doors."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+from contextvars import ContextVar
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torchlogreg import losses
+from torchlogreg.base import Model
+from torchlogreg.cumulative import log1mexp
+from torchlogreg.data import Batch
+from torchlogreg.kernels.parts import cut, share
+from torchlogreg.losses import Loss
+from torchlogreg.models import (
+    LinearRegression,
+    LogisticRegression,
+    OrdinalRegression,
+    SoftmaxRegression,
+)
+
+KINDS: dict[Loss, str] = {
+    losses.squared_error: "squared",
+    losses.binary_nll: "binary",
+    losses.categorical_nll: "categorical",
+    losses.cumulative_nll: "ordinal",
+}
+# The exact types: what a subclass does in forward() is its own.
+MODELS: dict[str, tuple[type[Model], ...]] = {
+    "squared": (LinearRegression, LogisticRegression),
+    "binary": (LinearRegression, LogisticRegression),
+    "categorical": (SoftmaxRegression,),
+    "ordinal": (OrdinalRegression,),
+}
+DTYPES = (torch.float64, torch.float32)
+BLOCK_BYTES = 2**17  # rows in the second-level cache, read once for the scores and once for S' X
+WIDEST_GRAM = 512
+
+SMALLEST: ContextVar[int] = ContextVar("SMALLEST", default=2**20)
+"""Entries of ``X`` from which on kernels are used: below, loading them costs more than a fit."""
+
+
+class Sums(NamedTuple):
+    """One read of the rows: sums over them, nothing divided by their number.
+
+    Attributes
+    ----------
+    value : Tensor, scalar
+        ``sum_i sample_weight_i loss_i``.
+    by_weight : Tensor, shape (r, p)
+    by_intercepts : Tensor, shape (k,)
+        Derivatives of ``value``.
+    eta : Tensor, shape (n, k)
+    losses : Tensor, shape (n,)
+        Unweighted.
+    """
+
+    value: Tensor
+    by_weight: Tensor
+    by_intercepts: Tensor
+    eta: Tensor
+    losses: Tensor
+
+
+def available(model: Model, loss: Loss, batch: Batch) -> bool:
+    """Whether :func:`evaluate` takes these rows: built-in model and loss, dense rows on the CPU.
+
+    False as well without numba, below ``SMALLEST`` entries of ``X``, for distributions as targets
+    of the multinomial and ordinal models, and with ``TORCHLOGREG_KERNELS=off`` in the environment.
+
+    Parameters
+    ----------
+    model : Model
+    loss : Loss
+    batch : Batch
+    """
+    kind = KINDS.get(loss)
+    if kind is None or type(model) not in MODELS[kind] or model._forward_hooks:
+        return False
+    dtype = model.weight.dtype
+    whole = kind in ("categorical", "ordinal")
+    y_fits = batch.y.dtype == (torch.int64 if whole else dtype) and batch.y.ndim == 1
+    offset_fits = batch.offset is None or _plain(batch.offset, dtype)
+    return (
+        y_fits
+        and offset_fits
+        and _plain(batch.sample_weight, dtype)
+        and not batch.y.requires_grad
+        and gram_available(batch.X, dtype)
+    )
+
+
+def gram_available(X: Tensor, dtype: torch.dtype | None = None) -> bool:
+    """Whether :func:`gram` takes this matrix; ``dtype``: the one it must have."""
+    return (
+        X.numel() >= max(1, SMALLEST.get())
+        and _plain(X, X.dtype if dtype is None else dtype)
+        and X.ndim == 2
+        and X.is_contiguous()
+        and _installed()
+        and os.environ.get("TORCHLOGREG_KERNELS") != "off"
+    )
+
+
+def evaluate(
+    loss: Loss,
+    X: Tensor,
+    y: Tensor,
+    *,
+    sample_weight: Tensor,
+    weight: Tensor,
+    intercepts: Tensor,
+    offset: Tensor | None = None,
+) -> Sums:
+    """Value, gradients, ``eta`` and losses in one read of ``X``, where :func:`available` says so.
+
+    The result is the same, to the last bit, for any number of threads.
+
+    Parameters
+    ----------
+    loss : Loss
+        ``squared_error``, ``binary_nll``, ``categorical_nll`` or ``cumulative_nll``.
+    X : Tensor, shape (n, p)
+    y : Tensor, shape (n,)
+        Of the dtype of ``X`` for the first two, integers for the others.
+    sample_weight : Tensor, shape (n,)
+    weight : Tensor, shape (r, p)
+    intercepts : Tensor, shape (k,)
+        ``model.intercepts()``; k = r + 1 is a multinomial model with a reference class.
+    offset : Tensor, shape (n,) or (n, r), optional
+
+    Returns
+    -------
+    Sums
+    """
+    from torchlogreg.kernels.sweeps import SWEEPS
+
+    kind = KINDS[loss]
+    (n, p), r, k = X.shape, weight.shape[0], intercepts.shape[0]
+    parts, size = cut(n, n * p * r)
+    eta, per_row = X.new_empty(n, k), X.new_empty(n)
+    sums = np.empty((parts, 1 + r * p + k))
+    shift = X.new_empty(n, 0) if offset is None else offset.reshape(n, -1)
+    table = _gaps(intercepts) if kind == "ordinal" else X.new_empty(2, 0)
+    arrays = [
+        _array(t) for t in (X, y, sample_weight, shift, weight, intercepts, table, eta, per_row)
+    ]
+    run, height = SWEEPS[kind], _height(X)
+    share(lambda first, last: run(first, last, size, height, *arrays, sums), parts)
+    total = torch.from_numpy(sums.sum(0)).to(X.dtype)
+    by_weight = total[1 : 1 + r * p].reshape(r, p)
+    return Sums(total[0], by_weight, total[1 + r * p :], eta, per_row)
+
+
+def gram(X: Tensor, sample_weight: Tensor) -> Tensor:
+    """``X' diag(sample_weight) X``, shape (p, p), in one read of ``X`` and half the products.
+
+    Parameters
+    ----------
+    X : Tensor, shape (n, p)
+        One for which :func:`gram_available` holds.
+    sample_weight : Tensor, shape (n,)
+        Any sign.
+    """
+    from torchlogreg.kernels.sweeps import GRAM
+
+    n, p = X.shape
+    if p > WIDEST_GRAM:  # the matrix itself leaves the cache: a library's tiling is better
+        return X.T @ (sample_weight[:, None] * X)
+    parts, size = cut(n, n * p, limit=16)
+    sums = np.empty((parts, p, p))
+    rows, d, height = _array(X), _array(sample_weight), _height(X)
+    share(lambda first, last: GRAM(first, last, size, height, rows, d, sums), parts)
+    upper = np.triu(sums.sum(0))
+    return torch.from_numpy(upper + np.triu(upper, 1).T).to(X.dtype)
+
+
+def prepare(*, smallest: int = 0) -> None:
+    """Load or compile all kernels now, and use them from ``smallest`` entries of ``X`` on.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        Without numba.
+    """
+    if not _installed():
+        raise ModuleNotFoundError(
+            "the compiled kernels need numba, which is not there; pip install torchlogreg[fast]"
+        )
+    for dtype in DTYPES:
+        X, ones = torch.ones(2, 1, dtype=dtype), torch.ones(2, dtype=dtype)
+        gram(X, ones)
+        for loss, kind in KINDS.items():
+            labels = kind in ("categorical", "ordinal")
+            y = torch.zeros(2, dtype=torch.int64 if labels else dtype)
+            weight = X.new_zeros(2 if kind == "categorical" else 1, 1)
+            evaluate(loss, X, y, sample_weight=ones, weight=weight, intercepts=weight[:, 0])
+    SMALLEST.set(smallest)
+
+
+def _plain(tensor: Tensor, dtype: torch.dtype) -> bool:
+    """A dense float tensor in this machine's memory, which autograd does not follow."""
+    return (
+        tensor.dtype == dtype
+        and dtype in DTYPES
+        and tensor.device.type == "cpu"
+        and tensor.layout == torch.strided
+        and not tensor.requires_grad
+    )
+
+
+def _array(tensor: Tensor) -> np.ndarray[Any, Any]:
+    """The same memory, or a contiguous copy; ``X`` has been found contiguous."""
+    array: np.ndarray[Any, Any] = tensor.detach().contiguous().numpy()
+    return array
+
+
+def _height(X: Tensor) -> int:
+    """Rows of a block: what fits the cache, an even number of tiles."""
+    return max(8, min(128, BLOCK_BYTES // (X.shape[1] * X.element_size()) // 8 * 8))
+
+
+@torch.no_grad()
+def _gaps(cutpoints: Tensor) -> Tensor:
+    """``log(1 - exp(-gap))`` below every level and its derivative, zero at the ends, (2, K)."""
+    floor = torch.finfo(cutpoints.dtype).tiny ** 0.5  # as in cumulative.py
+    gap = cutpoints.detach().diff()
+    open_gap = gap.clamp(min=floor)
+    slope = torch.where(gap >= floor, torch.expm1(open_gap).reciprocal(), 0.0)
+    inner = torch.stack((log1mexp(open_gap), slope))
+    return torch.nn.functional.pad(inner, (1, 1))
+
+
+@functools.cache
+def _installed() -> bool:
+    return importlib.util.find_spec("numba") is not None

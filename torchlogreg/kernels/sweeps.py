@@ -1,0 +1,122 @@
+"""One read of the rows: what Python calls, for a range of parts of the rows.
+
+The rows are cut into parts by their number alone, every part has its own sums, and the sums are
+added in their order: the result does not depend on how many threads shared the parts.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from torchlogreg.kernels.compiling import entry, inner
+from torchlogreg.kernels.products import (
+    accumulate_many,
+    accumulate_one,
+    scores_many,
+    scores_one,
+)
+from torchlogreg.kernels.rowwise import (
+    binary_row,
+    categorical,
+    ordinal,
+    pointwise,
+    squared_row,
+)
+
+
+@inner
+def to_scores(X: Any, weight: Any, offset: Any, scores: Any) -> None:
+    """``X @ weight.T`` and the offset, which has 0, 1 or r columns."""
+    if scores.shape[1] == 1:
+        scores_one(X, weight, scores)
+    else:
+        scores_many(X, weight, scores)
+    for i in range(offset.shape[0]):
+        for c in range(scores.shape[1] if offset.shape[1] > 0 else 0):
+            scores[i, c] += offset[i, min(c, offset.shape[1] - 1)]
+
+
+@inner
+def to_gradient(X: Any, slopes: Any, ahead: Any, G: Any) -> None:
+    """``slopes.T @ X`` into ``G``."""
+    G[:] = 0
+    if slopes.shape[1] == 1:
+        accumulate_one(X, slopes, G, ahead)
+    else:
+        accumulate_many(X, slopes, G, False)
+
+
+def sweep(rows: Any, name: str) -> Any:
+    """Value, gradients, eta and losses of parts ``first`` ... ``last - 1`` of the rows.
+
+    ``sums`` (parts, 1 + r p + k) holds value, gradient by weight, gradient by the intercepts.
+    """
+
+    def run(
+        first: int,
+        last: int,
+        size: int,
+        height: int,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        offset: Any,
+        weight: Any,
+        intercepts: Any,
+        table: Any,
+        eta: Any,
+        losses: Any,
+        sums: Any,
+    ) -> None:
+        r, p = weight.shape
+        k = intercepts.shape[0]
+        scores, slopes = np.empty((height, r), X.dtype), np.empty((height, r), X.dtype)
+        work, G = np.empty((height, k), X.dtype), np.empty((r, p), X.dtype)
+        for part in range(first, last):
+            out, end = sums[part], min((part + 1) * size, X.shape[0])
+            out[:] = 0
+            at_weight = out[1 : 1 + r * p]
+            for s in range(part * size, end, height):
+                t = min(s + height, end)
+                x, u, v = X[s:t], scores[: t - s], slopes[: t - s]
+                to_scores(x, weight, offset[s:t], u)
+                out[0] += rows(
+                    u, y[s:t], sample_weight[s:t], intercepts, table, eta[s:t], losses[s:t], v,
+                    out[1 + r * p :], work[: t - s],
+                )  # fmt: skip
+                to_gradient(x, v, X[t : t + height], G)
+                at_weight += G.ravel()
+
+    return entry(run, name)
+
+
+def _gram(
+    first: int, last: int, size: int, height: int, X: Any, sample_weight: Any, sums: Any
+) -> None:
+    """Upper triangles of ``X' diag(sample_weight) X`` of some parts of the rows."""
+    p = X.shape[1]
+    scaled, G = np.empty((height, p), X.dtype), np.empty((p, p), X.dtype)
+    for part in range(first, last):
+        out, end = sums[part], min((part + 1) * size, X.shape[0])
+        out[:] = 0
+        for s in range(part * size, end, 32 * height):  # 32 blocks in the dtype of X, then float64
+            G[:] = 0
+            stop = min(s + 32 * height, end)
+            for b in range(s, stop, height):
+                t = min(b + height, stop)
+                for i in range(t - b):
+                    for j in range(p):
+                        scaled[i, j] = sample_weight[b + i] * X[b + i, j]
+                accumulate_many(X[b:t], scaled[: t - b], G, True)
+            out += G
+
+
+SWEEPS = {
+    "binary": sweep(pointwise(binary_row), "binary"),
+    "squared": sweep(pointwise(squared_row), "squared"),
+    "categorical": sweep(categorical, "categorical"),
+    "ordinal": sweep(ordinal, "ordinal"),
+}
+GRAM = entry(_gram, "gram")
