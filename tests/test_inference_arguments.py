@@ -11,7 +11,7 @@ import pytest
 import torch
 from test_inference_refusals import CASE, trained
 
-from problems import CLASSIFIERS, problem
+from problems import CLASSIFIERS, MODELS, problem
 from torchlogreg import L2, Model, infer
 
 
@@ -72,3 +72,18 @@ def test_a_compiled_model_is_its_original() -> None:
     model = trained()
     got = infer(Wrapped(copy.deepcopy(model)), CASE.X, CASE.y)
     assert got.bse == pytest.approx(infer(model, CASE.X, CASE.y).bse, rel=1e-13)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("name", MODELS)
+def test_a_gpu_gives_the_same_errors(name: str) -> None:
+    case, model = problem(name), trained(name)
+    away = copy.deepcopy(model).cuda()
+    for kind in ("classical", "HC3", "cluster"):
+        clusters = [f"c{i % 5}" for i in range(case.n)] if kind == "cluster" else None
+        here = infer(model, case.X, case.y, covariance=kind, clusters=clusters)
+        there = infer(away, case.X, case.y, covariance=kind, clusters=clusters)
+        assert there.covariance.is_cuda
+        assert there.bse == pytest.approx(here.bse, rel=1e-10)
+        assert there.summary() == here.summary()
