@@ -248,3 +248,11 @@ def test_findings_can_be_replaced_and_compared():
         other = fit(LogisticRegression(3, dtype=F64), X, y == 2).diagnosis
     assert one == other and list(one) == [one[0]]
     assert replace(one[0], text="short") != one[0] and str(one[0]) == one[0].text
+
+
+def test_thousands_of_columns_skip_what_would_take_too_long():
+    X = np.random.default_rng(0).normal(size=(20, screen.LIMIT + 1))
+    model = LogisticRegression(screen.LIMIT + 1, dtype=F64)
+    with pytest.warns(ConvergenceWarning, match="all rows are on the right side"):
+        result = fit(model, X, np.arange(20) % 2, max_epochs=999)
+    assert [finding.kind for finding in result.diagnosis] == ["unchecked"]

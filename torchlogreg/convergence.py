@@ -63,8 +63,9 @@ def check_convergence(state: FitState, tol: float) -> None:
 def diagnose_end(state: FitState, tol: float, *, minibatches: bool) -> Diagnosis:
     """What there is to say about the fit: little work unless it failed."""
     failed = not state.converged and tol > 0 and stop_kind(state) in FAILURES
+    unfinished = failed and stop_kind(state) != "separated"
     ending = Ending(state.optimizer, state.epoch, minibatches, state.weighting.adaptive)
-    return at_the_end(state.problem, ending, state.separation, failed=failed)
+    return at_the_end(state.problem, ending, state.separation, failed=failed, unfinished=unfinished)
 
 
 def stop_kind(state: FitState) -> str:

@@ -114,6 +114,7 @@ def _dependent(
 ) -> Iterator[Finding]:
     """One finding for each column that others determine, with those others."""
     n_rows = int((problem.data.sample_weight > 0).sum())
+    eps = torch.finfo(problem.data.X.dtype).eps
     if n_rows < len(names) + int(problem.has_intercept) and len(dependent) > 1:
         yield Finding(
             "collinear",
@@ -129,7 +130,7 @@ def _dependent(
         others = [independent[i] for i in used]
         constant = mean[j] - coef[used] @ mean[others]
         size = abs(mean[j]) + np.abs(coef[used]) @ np.abs(mean[others])
-        with_one = problem.has_intercept and abs(constant) > 1e-9 * size + 1e-12
+        with_one = problem.has_intercept and abs(constant) > max(1e-9, 100 * eps) * size
         columns = sorted([names[j], *(names[i] for i in others)])
         yield Finding(
             "collinear",

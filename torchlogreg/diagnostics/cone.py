@@ -61,6 +61,11 @@ class Cone:
         """``d``, the length of ``b``."""
         return int(self.n_weights + self.by_intercept.shape[1])
 
+    @property
+    def few(self) -> int:
+        """How many constraints a program starts with, and is given more at a time."""
+        return int(max(200, min(20 * self.size, 10**7 // self.size)))  # at most 80 MB
+
     def rises(self, b: Floats) -> Floats:
         """``A b`` (m,)."""
         direction = b[: self.n_weights].reshape(self.by_weight.shape[1], -1)
@@ -126,7 +131,7 @@ def shortest(cone: Cone, strict: Mask, deadline: float = np.inf) -> Floats:
     cost = np.zeros(2 * d)  # b is the difference of two non-negative halves
     cost[: cone.n_weights] = cost[d : d + cone.n_weights] = 1
     bounds = np.array([(0, np.inf)] * (2 * d))
-    index = _spread(np.flatnonzero(strict), 20 * d)
+    index = _spread(np.flatnonzero(strict), cone.few)
     while True:
         A = np.vstack((cone.rows(index), cone.always))
         limits = np.concatenate((-strict[index].astype(float), np.zeros(len(cone.always))))
@@ -134,7 +139,7 @@ def shortest(cone: Cone, strict: Mask, deadline: float = np.inf) -> Floats:
         b = halves[:d] - halves[d:]
         short = cone.rises(b) - strict
         tolerance = 1e-7 * max(1.0, float(np.abs(b).max()))
-        added = _worst(short, short < -tolerance, 20 * d)
+        added = _worst(short, short < -tolerance, cone.few)
         added = np.setdiff1d(added, index)
         if not len(added):
             return b
@@ -186,14 +191,14 @@ def _steepest(cone: Cone, rest: Mask, deadline: float) -> Floats:
     if largest == 0:
         return np.zeros(cone.size)
     cost = -total / largest
-    index = _spread(np.flatnonzero(rest), 20 * cone.size)
+    index = _spread(np.flatnonzero(rest), cone.few)
     while True:
         A = np.vstack((cone.rows(index), cone.always))
         b = solve(cost, -A, np.zeros(len(A)), (-1, 1), deadline)
         if cost @ b > -1e-13:
             return np.zeros(cone.size)
         rises = cone.rises(b)
-        added = np.setdiff1d(_worst(rises, rest & (rises < -_SLACK), 20 * cone.size), index)
+        added = np.setdiff1d(_worst(rises, rest & (rises < -_SLACK), cone.few), index)
         if not len(added):
             return b
         index = np.concatenate((index, added))
@@ -201,7 +206,6 @@ def _steepest(cone: Cone, rest: Mask, deadline: float) -> Floats:
 
 def _spread(index: Integers, count: int) -> Integers:
     """At most ``count`` entries of ``index``, evenly spread and a little shaken."""
-    count = max(200, count)
     if len(index) <= count:
         return index
     steps = np.random.default_rng(0).random(count)  # rows may come in a regular order
@@ -211,7 +215,6 @@ def _spread(index: Integers, count: int) -> Integers:
 def _worst(values: Floats, allowed: Mask, count: int) -> Integers:
     """The ``count`` smallest of the allowed, each value once: equal rows say the same."""
     index = np.flatnonzero(allowed)
-    count = max(200, count)
     if len(index) > 10 * count:
         index = index[np.argpartition(values[index], 10 * count)[: 10 * count]]
     _, first = np.unique(values[index], return_index=True)

@@ -77,11 +77,11 @@ class Problem:
         y, K = self.data.y, self.objective.model.n_classes
         if K is None or not self.objective.own_loss:
             return ()
+        if y.ndim == 1 and y.is_floating_point():
+            return ()  # binary: make_data has refused a single class
         counted = self.data.sample_weight > 0
         if y.ndim == 2:
             present = (y[counted] > 0).any(dim=0)
-        elif y.is_floating_point():  # binary
-            present = torch.stack(((y[counted] < 1).any(), (y[counted] > 0).any()))
         else:
             present = torch.bincount(y[counted], minlength=K) > 0
         return tuple((~present).nonzero().flatten().tolist())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from torchlogreg.diagnostics.diagnosis import Diagnosis, Finding
 from torchlogreg.diagnostics.ending import Ending, ending_findings, learning_rate_finding
 from torchlogreg.diagnostics.problem import Problem, names_of
 from torchlogreg.diagnostics.rows import row_findings
-from torchlogreg.diagnostics.screen import has_optimum
+from torchlogreg.diagnostics.screen import LIMIT, has_optimum
 from torchlogreg.diagnostics.separated import Separation, separation_of
 from torchlogreg.inputs import make_data
 from torchlogreg.losses import Loss
@@ -85,28 +86,34 @@ def diagnose(
 
 
 def at_the_end(
-    problem: Problem, ending: Ending, separated: Separation | Finding | None, *, failed: bool
+    problem: Problem,
+    ending: Ending,
+    separated: Separation | Finding | None,
+    *,
+    failed: bool,
+    unfinished: bool,
 ) -> Diagnosis:
     """What ``fit`` says of itself.
 
     1. Cheap tests of rows and columns.
     2. What is known of separation; where the fit ``failed`` and nothing is known, the exact test,
        within bounds.
-    3. How such a fit ended, unless a lack of any optimum explains it.
+    3. How a fit ended that is ``unfinished``, unless a lack of any optimum explains it.
     4. What the optimizer noted.
     """
     found = [*row_findings(problem), *column_findings(problem)]  # 1
-    finite = all(bool(torch.isfinite(p).all()) for p in problem.objective.params)
+    finite = math.isfinite(float(problem.objective.value(problem.data)))
+    finite = finite or all(bool(torch.isfinite(p).all()) for p in problem.objective.params)
     if failed and separated is None and not (finite and is_certain(problem)):  # 2
         separated = find_separation(problem)
     found += separation_findings(problem, separated)
     hopeless = any(f.severity == "error" for f in found)
-    if (failed and not hopeless) or not finite:
+    if (unfinished and not hopeless) or not finite:
         found += ending_findings(problem, ending)  # 3
     note = getattr(ending.optimizer, "note", "")
     if note:
         found.append(Finding("note", str(note)))  # 4
-    return Diagnosis(tuple(found))
+    return Diagnosis(tuple(sorted(found, key=lambda f: f.severity)))  # errors first
 
 
 def is_certain(problem: Problem) -> bool:
@@ -116,9 +123,7 @@ def is_certain(problem: Problem) -> bool:
     """
     if not problem.asks_for_rows:
         return True
-    if problem.unbounded_classes:
-        return False
-    return problem.penalised or has_optimum(problem)
+    return not problem.unbounded_classes if problem.penalised else has_optimum(problem)
 
 
 def find_separation(problem: Problem, seconds: float = SECONDS) -> Separation | Finding | None:
@@ -127,7 +132,8 @@ def find_separation(problem: Problem, seconds: float = SECONDS) -> Separation | 
         return None
     model, data = problem.objective.model, problem.data
     size = data.X.numel() * max(1, (model.n_classes or 2) - 1) * model.weight.shape[0]
-    if seconds < float("inf") and size > SIZE:
+    wide = sum(p.numel() for p in problem.objective.params) > LIMIT
+    if seconds < float("inf") and (wide or size > SIZE):
         return _unchecked("its size")
     counted = data.sample_weight > 0
     X, y = data.X[counted].cpu().double(), data.y[counted].cpu()

@@ -5,11 +5,14 @@ Both cost the same for a thousand rows as for a million.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
+import numpy as np
 import torch
 from torch import Tensor
 
 from torchlogreg.curvature import mix_matrix
-from torchlogreg.data import Batch
+from torchlogreg.diagnostics.cone import Floats
 from torchlogreg.diagnostics.problem import Problem
 from torchlogreg.losses import slopes
 from torchlogreg.models import OrdinalRegression, SoftmaxRegression
@@ -42,33 +45,35 @@ def has_optimum(problem: Problem) -> bool:
     if n_params > LIMIT:
         return False
     total = _natural_total(problem)
-    count = max(ROWS, 6 * n_params)
-    index = sample(len(data), count)
-    if _score(_row_gradients(problem, index), total) < 0.5:  # 1; half, so that rounding cannot tell
+    index = sample(len(data), max(ROWS, 6 * n_params))
+    G = _row_gradients(problem, index)
+    if _score(G.T @ G, total) < 0.5:  # 1; half, so that rounding cannot tell
         return True
     if len(index) == len(data):
         return False
-    matrix = torch.zeros(len(total), len(total), dtype=total.dtype)
+    matrix = np.zeros((len(total), len(total)))
     for start in range(0, len(data), 2**16):  # 2
-        block = torch.arange(start, min(start + 2**16, len(data)))
-        G = _row_gradients(problem, block)
+        G = _row_gradients(problem, torch.arange(start, min(start + 2**16, len(data))))
         matrix += G.T @ G
-    return _score_of(matrix, total) < 0.5
+    return _score(matrix, total) < 0.5
 
 
 def sound_columns(problem: Problem) -> bool:
     """Whether the columns are proven to be neither constant nor (nearly) collinear."""
-    p = problem.data.X.shape[1]
+    data, centre = problem.data, problem.has_intercept
+    p = data.X.shape[1]
     if p > LIMIT:
         return True  # not looked at
-    index = sample(len(problem.data), max(ROWS, 6 * p))
-    if _inflation(_counted(problem.data, index), problem.has_intercept) < VIF / 4:
+    index = sample(len(data), max(ROWS, 6 * p))
+    X, weights = _rows(data.X, index), _rows(data.sample_weight, index)
+    if _inflation(X if weights.all() else X[weights > 0], centre) < VIF / 4:
         return True
-    if len(index) == len(problem.data):
+    if len(index) == len(data):
         return False
-    return _inflation(problem.rows(), problem.has_intercept) < VIF / 4
+    return _inflation(problem.rows().numpy(), centre) < VIF / 4
 
 
+@lru_cache(maxsize=16)
 def sample(n: int, count: int) -> Tensor:
     """Distinct rows, one at a random place in each of ``count`` equal stretches."""
     if n <= count:
@@ -77,94 +82,88 @@ def sample(n: int, count: int) -> Tensor:
     return ((torch.arange(count) + shake) * (n / count)).long().clamp_(max=n - 1)
 
 
-def _counted(data: Batch, index: Tensor) -> Tensor:
-    """Those of the sampled rows that have weight, float64, on the CPU."""
-    if len(index) < len(data):
-        index = index.to(data.X.device)
-        X, weights = data.X[index], data.sample_weight[index]
-    else:
-        X, weights = data.X, data.sample_weight
-    return (
-        (X * (weights > 0)[:, None]).cpu().double()
-        if bool((weights == 0).any())
-        else X.cpu().double()
-    )
+def _rows(values: Tensor, index: Tensor) -> Floats:
+    """Some rows as a float64 array: for a few hundred, numpy's overhead is a third of torch's."""
+    if len(index) < len(values):
+        values = values[index.to(values.device)]
+    array: Floats = values.detach().cpu().double().numpy()
+    return array
 
 
-def _inflation(X: Tensor, centre: bool) -> float:
+def _inflation(X: Floats, centre: bool) -> float:
     """Largest variance inflation factor of the columns; infinite if they are dependent."""
+    if len(X) == 0:
+        return np.inf
     if centre:
-        X = X - X.mean(0)
+        X = X - X.mean(axis=0)
     gram = X.T @ X
     diagonal = gram.diagonal()
-    if not bool((diagonal > 0).all()):
-        return float("inf")
-    scale = diagonal.rsqrt()
-    factor, info = torch.linalg.cholesky_ex(gram * scale[:, None] * scale)
-    if int(info):
-        return float("inf")
-    return float(torch.cholesky_inverse(factor).diagonal().max())
+    if not diagonal.min() > 0:
+        return np.inf
+    scale = diagonal**-0.5
+    try:
+        inverse = np.linalg.inv(gram * scale[:, None] * scale)
+    except np.linalg.LinAlgError:
+        return np.inf
+    inflation = inverse.diagonal()
+    # Rounding makes a singular matrix's inverse huge, or its diagonal negative.
+    return float(inflation.max()) if inflation.min() >= 0.5 else np.inf
 
 
-def _row_gradients(problem: Problem, index: Tensor) -> Tensor:
-    """Gradients (len(index), d) of weighted losses by weight and natural intercepts, float64."""
+def _row_gradients(problem: Problem, index: Tensor) -> Floats:
+    """Gradients (len(index), d) of weighted losses by weight and natural intercepts."""
     objective, data = problem.objective, problem.data
-    model, eta = objective.model, objective.rows(data)[0]
-    X, y, weights = data.X, data.y, data.sample_weight
+    model, eta, y = objective.model, objective.rows(data)[0], data.y
     if len(index) < len(data):
-        index = index.to(X.device)
-        X, y, weights, eta = X[index], y[index], weights[index], eta[index]
-    s = slopes(objective.loss, eta, y) * weights[:, None]
-    s, X = s.cpu().double(), X.cpu().double()
+        at = index.to(y.device)
+        eta, y = eta[at], y[at]
+    s = slopes(objective.loss, eta, y).cpu().double().numpy()
+    s = s * _rows(data.sample_weight, index)[:, None]
+    X = _rows(data.X, index)
     R = _scores(problem)
     sR = s @ R
-    by_weight = (sR[:, :, None] * X[:, None, :]).flatten(1) if R.shape[1] > 1 else sR * X
-    if not problem.has_intercept:
-        return (
-            by_weight
-            if not isinstance(model, OrdinalRegression)
-            else torch.cat((by_weight, s[:, 1:]), 1)
-        )
-    return torch.cat((by_weight, s if isinstance(model, OrdinalRegression) else sR), dim=1)
+    by_weight = (sR[:, :, None] * X[:, None, :]).reshape(len(X), -1)
+    if isinstance(model, OrdinalRegression):
+        return np.hstack((by_weight, s if problem.has_intercept else s[:, 1:]))
+    return np.hstack((by_weight, sR)) if problem.has_intercept else by_weight
 
 
-def _natural_total(problem: Problem) -> Tensor:
+def _natural_total(problem: Problem) -> Floats:
     """Sum over all rows of the gradients, in the same coordinates, from the gradient at hand."""
     objective, n = problem.objective, len(problem.data)
     model = objective.model
-    flat = objective.closure(problem.data, problem.data).gradient().cpu().double() * n
-    n_weights = model.weight.numel()
-    weight, rest = flat[:n_weights].view_as(model.weight), flat[n_weights:]
+    flat = objective.closure(problem.data, problem.data).gradient().cpu().double().numpy() * n
+    r, p = model.weight.shape
+    weight, rest = flat[: r * p], flat[r * p :]
     if isinstance(model, OrdinalRegression):
         # A cutpoint moves with every gap below it: gap sums are tail sums of cutpoint gradients.
-        bend = torch.sigmoid(model.gaps.detach().cpu().double())
+        bend = torch.sigmoid(model.gaps.detach().cpu().double()).numpy()
         k = int(model.first is not None)
-        tails = torch.cat((rest[:k], rest[k:] / bend))
-        rest = tails - torch.cat((tails[1:], tails.new_zeros(1)))
+        tails = np.concatenate((rest[:k], rest[k:] / np.maximum(bend, 1e-300)))
+        rest = tails - np.append(tails[1:], 0.0)
     elif isinstance(model, SoftmaxRegression) and not model.reference:
-        weight, rest = weight[1:], rest[1:]
-    return torch.cat((weight.flatten(), rest))
+        weight, rest = weight[p:], rest[1:]
+    return np.concatenate((weight, rest))
 
 
-def _scores(problem: Problem) -> Tensor:
+def _scores(problem: Problem) -> Floats:
     """``R`` (k, r) without what a common shift of all classes makes redundant."""
     model = problem.objective.model
-    R = mix_matrix(model).cpu().double()
+    R: Floats = mix_matrix(model).cpu().double().numpy()
     return R[:, 1:] if isinstance(model, SoftmaxRegression) and not model.reference else R
 
 
-def _score(G: Tensor, total: Tensor) -> float:
-    return _score_of(G.T @ G, total)
-
-
-def _score_of(matrix: Tensor, total: Tensor) -> float:
+def _score(matrix: Floats, total: Floats) -> float:
     """``total' matrix^-1 total``; infinite for a singular matrix."""
     diagonal = matrix.diagonal()
-    if not bool((diagonal > 0).all()):
-        return float("inf")
-    scale = diagonal.rsqrt()
-    factor, info = torch.linalg.cholesky_ex(matrix * scale[:, None] * scale)
-    if int(info) or float(factor.diagonal().min()) < 1e-5:
-        return float("inf")
-    half = torch.linalg.solve_triangular(factor, (scale * total)[:, None], upper=False)
-    return float(half.square().sum())
+    if not diagonal.min() > 0:
+        return np.inf
+    scale = diagonal**-0.5
+    try:
+        factor = np.linalg.cholesky(matrix * scale[:, None] * scale)
+    except np.linalg.LinAlgError:
+        return np.inf
+    if not factor.diagonal().min() > 1e-5:
+        return np.inf
+    half = np.linalg.solve(factor, scale * total)
+    return float(half @ half)
