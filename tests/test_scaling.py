@@ -183,3 +183,17 @@ def test_folding_twice_composes():
     before = model(second.transform(first.transform(X)))
     first.fold_(second.fold_(model))
     torch.testing.assert_close(model(X), before, rtol=1e-12, atol=1e-12)
+
+
+def test_a_sum_that_overflows_is_no_missing_value():
+    """The check for missing values looks at the sum first: of finite numbers it may be infinite."""
+    X = torch.tensor([[1e308], [1.5e308], [1.2e308]], dtype=F64)
+    assert torch.isfinite(Standardizer.of(X).transform(X)).all()
+
+
+def test_nothing_that_was_given_is_changed():
+    """The work is done in place, on a copy: also where X is float64 already and contiguous."""
+    X = columns()
+    before, standardizer = X.clone(), Standardizer.of(X)
+    standardizer.transform(X)
+    assert torch.equal(X, before)

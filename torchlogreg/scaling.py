@@ -52,16 +52,17 @@ class Standardizer:
         """
         X = _wide(X.detach())
         share = _shares(X, sample_weight)  # (n,), sums to one
-        X = X[share > 0]  # a row without weight may not even decide what the largest entry is
-        share = share[share > 0]
+        if sample_weight is not None and not bool(share.all()):
+            # A row without weight may not even decide what the largest entry is.
+            X, share = X[share > 0], share[share > 0]
         mean = share @ X  # 1
-        mean = mean + share @ (X - mean)
-        residual = X - mean
-        largest = residual.abs().amax(dim=0)  # 2
-        size = X.abs().amax(dim=0)
+        residual = X - mean  # the only copy of X; all below is in place
+        mean = mean + share @ residual
+        torch.sub(X, mean, out=residual)
+        largest, size = _largest(residual), _largest(X)  # 2
         constant = largest <= 4 * torch.finfo(X.dtype).eps * size  # 3; true for a column of zeros
         unit = torch.where(constant, 1.0, largest)
-        scale = unit * (share @ (residual / unit).square()).sqrt()
+        scale = unit * (share @ residual.div_(unit).square_()).sqrt()
         # A constant column becomes exactly 0, so its mean must be its value, not a rounded sum.
         mean = torch.where(constant, X[0], mean)
         scale = torch.where(constant, 1.0, scale)
@@ -70,7 +71,7 @@ class Standardizer:
     def transform(self, X: Tensor) -> Tensor:
         """Standardised columns (n, p), of the dtype of ``X``; differences are taken in float64."""
         self._check(X.shape[-1], "X")
-        return ((_wide(X) - self.mean) / self.scale).to(X.dtype)
+        return (_wide(X) - self.mean).div_(self.scale).to(X.dtype)
 
     def fold_(self, model: Model) -> Model:
         """Make a model of standardised columns one of raw columns, in place.
@@ -114,6 +115,11 @@ def _wide(X: Tensor) -> Tensor:
     return X.float() if X.device.type == "mps" else X.double()
 
 
+def _largest(X: Tensor) -> Tensor:
+    """Largest absolute entry of every column, without a copy of ``X``."""
+    return torch.maximum(X.amax(dim=0), -X.amin(dim=0))
+
+
 def _absorbs_shift(model: Model) -> bool:
     """Whether the model has an intercept: an ordinal one calls it ``first``."""
     return model.bias is not None or getattr(model, "first", None) is not None
@@ -123,10 +129,11 @@ def _shares(X: Tensor, sample_weight: Tensor | None) -> Tensor:
     """Row weights that sum to one, of the dtype of ``X``; checks both."""
     if X.ndim != 2 or X.shape[0] == 0:
         raise ValueError(f"X has shape {tuple(X.shape)}, but (n, p) with n >= 1 is needed")
-    wrong = ~torch.isfinite(X)
-    if bool(wrong.any()):
-        row, column = wrong.nonzero()[0].tolist()
-        raise ValueError(f"X is not finite in row {row}, column {column}; remove or impute it")
+    if not bool(torch.isfinite(X.sum())):  # one cheap pass; a finite X may overflow in it
+        wrong = ~torch.isfinite(X)
+        if bool(wrong.any()):
+            row, column = wrong.nonzero()[0].tolist()
+            raise ValueError(f"X is not finite in row {row}, column {column}; remove or impute it")
     if sample_weight is None:
         return X.new_full((len(X),), 1 / len(X))
     share = sample_weight.detach().to(X)
