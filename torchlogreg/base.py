@@ -100,7 +100,10 @@ class Model(nn.Module, ABC):
         -------
         Tensor, shape (n, k)
         """
-        scores = F.linear(X, self.weight)  # (n, r)
+        return self.from_scores(F.linear(X, self.weight), offset)
+
+    def from_scores(self, scores: Tensor, offset: Tensor | None = None) -> Tensor:
+        """``eta`` (n, k) for someone who knows ``X @ weight.T`` (n, r) already."""
         if offset is not None:
             scores = scores + (offset.unsqueeze(1) if offset.ndim == 1 else offset)
         return self.mix(scores) + self.intercepts()

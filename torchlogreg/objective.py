@@ -157,8 +157,12 @@ class Objective:
             losses.detach(),
         )
         if keep:
-            self._last = evaluation
+            self.remember(evaluation)
         return evaluation
+
+    def remember(self, evaluation: Evaluation) -> None:
+        """Keep what an optimizer has found out about the current parameters in another way."""
+        self._last = evaluation
 
     def units(self, data: Batch) -> Units:
         """Units of columns and response; computed once for the same rows."""
@@ -214,11 +218,15 @@ class Closure:
         return evaluation.value
 
     @torch.no_grad()
-    def value(self, smooth_only: bool = False) -> Tensor:
-        """Objective without its gradient, a scalar tensor; for line searches and reports."""
+    def value(self, smooth_only: bool = False, *, eta: Tensor | None = None) -> Tensor:
+        """Objective without its gradient, a scalar tensor; for line searches and reports.
+
+        ``eta (n, k)`` of the current parameters, where it is known, saves the pass.
+        """
         objective, batch = self.objective, self.batch
         objective.evaluations += 1
-        eta = objective.model(batch.X, batch.offset)
+        if eta is None:
+            eta = objective.model(batch.X, batch.offset)
         losses = objective.loss(eta, batch.y)
         return objective._total(batch, eta, losses, smooth_only=smooth_only)
 

@@ -38,6 +38,11 @@ class OnRawColumns(Penalty):
         """Second derivative by the scaled weight."""
         return self.penalty.curvature(weight / self.scale) / self.scale.square()
 
+    def kink(self, weight: Tensor) -> Tensor | None:
+        """Slopes by the scaled weight."""
+        raw = self.penalty.kink(weight / self.scale)
+        return None if raw is None else raw / self.scale
+
     def prox(self, weight: Tensor, step: float | Tensor) -> Tensor:
         """A step in scaled units is a step over ``scale^2`` in raw ones."""
         step = torch.as_tensor(step, dtype=weight.dtype, device=weight.device)
