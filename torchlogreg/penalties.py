@@ -54,6 +54,21 @@ class Penalty(ABC):
     def prox(self, weight: Tensor, step: float | Tensor) -> Tensor:
         """``argmin_u  |u - weight|^2 / (2 step) + value(u)``, entry by entry."""
 
+    def gradient(self, weight: Tensor) -> Tensor:
+        """Derivative by every entry of ``weight`` (same shape), where there is one."""
+        with torch.enable_grad():
+            at = weight.detach().requires_grad_()
+            (slope,) = torch.autograd.grad(self.value(at), at)
+        return slope
+
+    def kink(self, weight: Tensor) -> Tensor | None:
+        """Jump of half the slope at zero for each entry of ``weight`` (same shape).
+
+        With it the penalty is ``sum(kink |weight| + curvature / 2 weight^2)``, which proximal
+        Newton relies on. None, as here, for a penalty of another form.
+        """
+        return None
+
     def check(self, model: Model, *, own_loss: bool) -> None:  # noqa: B027  # most suit all models
         """Raise ValueError if the penalty has no meaning for this model, or for a foreign loss."""
 
@@ -101,6 +116,10 @@ class L2(Penalty):
         """``alpha / 2 * sum(weight^2)``."""
         return 0.5 * self.alpha * weight.square().sum()
 
+    def gradient(self, weight: Tensor) -> Tensor:
+        """``alpha * weight``."""
+        return self.alpha * weight
+
     def curvature(self, weight: Tensor) -> Tensor:
         """``alpha`` for every entry."""
         return torch.full_like(weight, self.alpha)
@@ -136,6 +155,10 @@ class L1(Penalty):
     def curvature(self, weight: Tensor) -> Tensor:
         """Zero away from the kinks."""
         return torch.zeros_like(weight)
+
+    def kink(self, weight: Tensor) -> Tensor:
+        """``alpha`` for every entry."""
+        return torch.full_like(weight, self.alpha)
 
     def prox(self, weight: Tensor, step: float | Tensor) -> Tensor:
         """Soft threshold: move ``step * alpha`` towards zero and stop there."""
@@ -178,6 +201,10 @@ class ElasticNet(Penalty):
     def curvature(self, weight: Tensor) -> Tensor:
         """The ridge share of ``alpha`` for every entry."""
         return torch.full_like(weight, self.alpha * (1 - self.l1_ratio))
+
+    def kink(self, weight: Tensor) -> Tensor:
+        """The L1 share of ``alpha`` for every entry."""
+        return torch.full_like(weight, self.alpha * self.l1_ratio)
 
     def prox(self, weight: Tensor, step: float | Tensor) -> Tensor:
         """Soft threshold, then shrink."""
