@@ -155,3 +155,14 @@ def test_far_columns_with_a_frozen_parameter_stay_where_they_are(frozen: str) ->
     before = parameter.clone()
     assert fit(model, case.X + 50.0, case.y, optimizer="newton").converged
     assert torch.equal(parameter, before)
+
+
+def test_a_column_and_its_square_keep_their_digits() -> None:
+    # Squares of years lie 20 spans from zero; not moved, as once, they left 10.7 digits.
+    year = torch.arange(1950.0, 2000.0, dtype=F64)
+    y = (year * 7) % 11 < 5 + (year - 1975) / 10
+    model = LogisticRegression(2, dtype=F64)
+    fit(model, torch.stack((year, year**2), dim=1), y)
+    got = [*model.weight[0].tolist(), model.bias.item()]
+    mpmath = [0.98506077802355924195, -0.00024039099210244753155, -1007.7545872025203927]
+    assert got == pytest.approx(mpmath, rel=1e-12)
