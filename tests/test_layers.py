@@ -21,8 +21,8 @@ FILES = sorted(ROOT.rglob("*.py"))
 LAYERS: list[str] = [
     "columns cumulative data datasets distributed double_double formulas history log_determinant"
     " losses penalties readers sample_weights targets",
-    "analytic audit base combinators configuration design gram models units weighting",
-    "curvature inputs jeffreys kernels objective scaling",
+    "analytic audit base closed_form combinators configuration design gram models units weighting",
+    "curvature inputs jeffreys kernels objective passes scaling",
     "optim",
     "convergence diagnostics fit inference settings state viz",
     "hooks",

@@ -271,7 +271,7 @@ def test_the_hessian_does_not_depend_on_blocks(monkeypatch: pytest.MonkeyPatch) 
     closure = objective.closure(data, data)
     whole, blocks = closure.hessian(), Batch.blocks
     product = closure.hessian_product(torch.ones(len(whole), dtype=F64))
-    monkeypatch.setattr(Batch, "blocks", lambda self: blocks(self, 21))
+    monkeypatch.setattr(Batch, "blocks", lambda self, _: blocks(self, 21))
     torch.testing.assert_close(closure.hessian(), whole, rtol=1e-13, atol=1e-16)
     torch.testing.assert_close(
         closure.hessian_product(torch.ones(len(whole), dtype=F64)), product, rtol=1e-13, atol=1e-15

@@ -14,12 +14,19 @@ their gradient vanishes (at any optimum).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
 from torchlogreg.base import Model
+from torchlogreg.closed_form import curvatures
 from torchlogreg.data import Batch
-from torchlogreg.losses import Loss, curvatures, slopes
+from torchlogreg.kernels import gram, gram_available
+from torchlogreg.losses import Loss, slopes
+
+BLOCK = 2**21
+"""Entries of ``X`` in a block whose weighted copy is made, 16 MB in float64."""
 
 
 @torch.no_grad()
@@ -32,6 +39,9 @@ def mix_matrix(model: Model) -> Tensor:
 def intercept_jacobian(model: Model) -> Tensor:
     """``J``: derivatives of the intercepts by their trainable parameters, shape (k, count)."""
     params = intercept_parameters(model)
+    if type(model).intercepts is Model.intercepts:  # the bias is mixed as the scores are
+        R = mix_matrix(model)
+        return R if params else R[:, :0]
     with torch.enable_grad():
         intercepts = model.intercepts()
         if not params:
@@ -54,18 +64,21 @@ def intercept_parameters(model: Model) -> list[torch.nn.Parameter]:
 
 
 @torch.no_grad()
-def gauss_newton(model: Model, loss: Loss, batch: Batch) -> Tensor:
+def gauss_newton(model: Model, loss: Loss, batch: Batch, eta: Tensor | None = None) -> Tensor:
     """Gauss-Newton matrix of ``mean_i sample_weight_i loss_i``, shape (P, P).
 
-    Rows are taken in blocks, so that the weighted copy of ``X`` stays small.
+    Rows are taken in blocks, so that the weighted copy of ``X`` stays small. ``eta`` (n, k), where
+    it is known, saves a pass.
     """
     R, J = mix_matrix(model), intercept_jacobian(model)
     (k, r), p = R.shape, model.n_features
+    if k == 1:
+        return _of_one_column(model, loss, batch, eta)
     C_sum = R.new_zeros(k, k)
     cross = R.new_zeros(k * r, p)
     weight_block = R.new_zeros(r, p, r, p)
-    for block in batch.blocks():
-        C = curvatures(loss, model(block.X, block.offset), block.y)  # (n, k, k)
+    for block, eta_block in _blocks(model, batch, eta):
+        C = curvatures(loss, eta_block, block.y)  # (n, k, k)
         C = C * (block.sample_weight / len(batch))[:, None, None]
         C_sum += C.sum(0)
         CR = C @ R  # (n, k, r)
@@ -83,19 +96,21 @@ def gauss_newton(model: Model, loss: Loss, batch: Batch) -> Tensor:
 
 
 @torch.no_grad()
-def gauss_newton_product(model: Model, loss: Loss, batch: Batch, v: Tensor) -> Tensor:
-    """Product of the Gauss-Newton matrix with ``v`` (P,), without forming the matrix."""
+def gauss_newton_product(
+    model: Model, loss: Loss, batch: Batch, v: Tensor, eta: Tensor | None = None
+) -> Tensor:
+    """Product of the Gauss-Newton matrix with ``v`` (P,), without forming the matrix.
+
+    ``eta`` (n, k), where it is known, saves a pass.
+    """
     R, J = mix_matrix(model), intercept_jacobian(model)
     r, p = model.weight.shape
     n_weight = r * p if model.weight.requires_grad else 0
     v_weight = v[:n_weight].reshape(r, p) if n_weight else v.new_zeros(r, p)
     at_weight, at_eta = v.new_zeros(r, p), v.new_zeros(R.shape[0])
-    for block in batch.blocks():
+    for block, eta_block in _blocks(model, batch, eta):
         u = model.mix(block.X @ v_weight.T) + J @ v[n_weight:]  # (n, k)
-        with torch.enable_grad():
-            eta = model(block.X, block.offset).detach().requires_grad_()
-            (s,) = torch.autograd.grad(loss(eta, block.y).sum(), eta, create_graph=True)
-            (Cu,) = torch.autograd.grad((s * u).sum(), eta)
+        Cu = _curvature_times(loss, eta_block, block.y, u)
         Cu = Cu * (block.sample_weight / len(batch))[:, None]
         at_weight += (Cu @ R).T @ block.X
         at_eta += Cu.sum(0)
@@ -110,6 +125,40 @@ def row_gradients(model: Model, loss: Loss, batch: Batch) -> Tensor:
     by_weight = ((s @ R)[:, :, None] * batch.X[:, None, :]).flatten(1)  # (n, r p)
     parts = [by_weight, s @ J] if model.weight.requires_grad else [s @ J]
     return torch.cat(parts, dim=1)
+
+
+def _curvature_times(loss: Loss, eta: Tensor, y: Tensor, u: Tensor) -> Tensor:
+    """``C_i u_i`` for every row, (n, k); by autograd without the (n, k, k) array."""
+    if eta.shape[1] == 1:
+        return curvatures(loss, eta, y)[:, :, 0] * u
+    with torch.enable_grad():
+        eta = eta.detach().requires_grad_()
+        (s,) = torch.autograd.grad(loss(eta, y).sum(), eta, create_graph=True)
+        (Cu,) = torch.autograd.grad((s * u).sum(), eta)
+    return Cu
+
+
+def _blocks(model: Model, batch: Batch, eta: Tensor | None) -> Iterator[tuple[Batch, Tensor]]:
+    """Consecutive rows and their ``eta``, known or not."""
+    start = 0
+    for block in batch.blocks(BLOCK):
+        known = None if eta is None else eta[start : start + len(block)]
+        yield block, model(block.X, block.offset) if known is None else known
+        start += len(block)
+
+
+def _of_one_column(model: Model, loss: Loss, batch: Batch, eta: Tensor | None) -> Tensor:
+    """The same for ``eta = mix(x . weight) + bias`` of one column: ``X' diag(a) X``."""
+    R, J = mix_matrix(model), intercept_jacobian(model)
+    p = model.n_features
+    ww, cw, cc = R.new_zeros(p, p), R.new_zeros(1, p), R.new_zeros(1, 1)
+    for block, eta_block in _blocks(model, batch, eta):
+        a = curvatures(loss, eta_block, block.y)[:, 0, 0]
+        a = a * (block.sample_weight / len(batch))
+        cw += a @ block.X
+        cc += a.sum()
+        ww += gram(block.X, a) if gram_available(block.X) else (block.X * a[:, None]).T @ block.X
+    return _assemble(ww * R.square(), J.T @ cw * R, J.T @ cc @ J, model)
 
 
 def _assemble(ww: Tensor, cw: Tensor, cc: Tensor, model: Model) -> Tensor:

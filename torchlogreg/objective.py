@@ -23,6 +23,7 @@ from torchlogreg import curvature
 from torchlogreg.base import Model
 from torchlogreg.data import Batch
 from torchlogreg.losses import Loss
+from torchlogreg.passes import Found, evaluate, total
 from torchlogreg.penalties import Penalty
 from torchlogreg.units import Units
 
@@ -34,10 +35,7 @@ class Evaluation(NamedTuple):
     penalty: Penalty | None
     at: list[Tensor]
     versions: list[int]
-    value: Tensor
-    gradients: list[Tensor]
-    eta: Tensor
-    losses: Tensor
+    found: Found
 
 
 class Objective:
@@ -56,6 +54,8 @@ class Objective:
         The trainable parameters, ``weight`` first; the order of all flat (P,) vectors.
     evaluations : int
         How often an optimizer has asked for a value, with or without its gradient.
+    rows_read : int
+        Rows that were passed over for values and gradients, by whomever; divided by ``n``, passes.
     """
 
     def __init__(
@@ -74,6 +74,7 @@ class Objective:
                 "nothing is left to train"
             )
         self.evaluations = 0
+        self.rows_read = 0
         self._last: Evaluation | None = None
         self._units: tuple[Batch, Units] | None = None
 
@@ -97,12 +98,20 @@ class Objective:
 
         Free right after an evaluation of the same rows, under whatever weights.
         """
-        last = self._last
-        if last is not None and _same_rows(last.batch, data) and self._unmoved(last):
-            return last.eta, last.losses
+        last = self.known(data)
+        if last is not None:
+            return last.found.eta, last.found.losses
+        self.rows_read += len(data)
         with torch.no_grad():
             eta = self.model(data.X, data.offset)
             return eta, self.loss(eta, data.y)
+
+    def known(self, batch: Batch) -> Evaluation | None:
+        """What is remembered of these rows at the current parameters, under whatever weights."""
+        last = self._last
+        if last is not None and _same_rows(last.batch, batch) and self._unmoved(last):
+            return last
+        return None
 
     @torch.no_grad()
     def value(self, data: Batch) -> Tensor:
@@ -113,16 +122,9 @@ class Objective:
         last, penalty = self._last, self.penalty
         if last is not None and last.batch is data and last.penalty is penalty:
             if (penalty is None or penalty.smooth) and self._unmoved(last):
-                return last.value
+                return last.found.value
         eta, losses = self.rows(data)
-        return self._total(data, eta, losses, smooth_only=False)
-
-    def _total(self, batch: Batch, eta: Tensor, losses: Tensor, *, smooth_only: bool) -> Tensor:
-        """Weighted mean of the losses, plus the penalty."""
-        value = torch.dot(batch.sample_weight, losses) / len(batch)
-        if self.penalty is not None and (self.penalty.smooth or not smooth_only):
-            value = value + self.penalty.value_on(self.model, batch, eta)
-        return value
+        return total(self.model, self.penalty, data, eta, losses)
 
     def evaluate(self, batch: Batch, *, keep: bool) -> Evaluation:
         """Smooth value and gradient on ``batch``; ``keep`` remembers it until the parameters move.
@@ -134,35 +136,22 @@ class Objective:
         if last is not None and last.batch is batch and last.penalty is self.penalty:
             if self._unmoved(last):
                 return last
-        with torch.enable_grad():
-            eta = self.model(batch.X, batch.offset)
-            losses = self.loss(eta, batch.y)
-            if losses.shape != batch.sample_weight.shape:
-                raise ValueError(
-                    f"the loss returned shape {tuple(losses.shape)} for {len(batch)} rows, but one "
-                    "number per row is needed; reduce nothing"
-                )
-            value = self._total(batch, eta, losses, smooth_only=True)
-            gradients = torch.autograd.grad(
-                value, self.params, allow_unused=True, materialize_grads=True
-            )
+        self.rows_read += len(batch)
+        found = evaluate(self.model, self.loss, self.penalty, self.params, batch)
+        return self.remember(batch, found, keep=keep)
+
+    def remember(self, batch: Batch, found: Found, *, keep: bool = True) -> Evaluation:
+        """What was found on ``batch`` at the current parameters, by whatever way."""
         evaluation = Evaluation(
             batch,
             self.penalty,
             [p.detach().clone() for p in self.params] if keep else [],
             [p._version for p in self.params],
-            value.detach(),
-            list(gradients),
-            eta.detach(),
-            losses.detach(),
+            found,
         )
         if keep:
-            self.remember(evaluation)
+            self._last = evaluation
         return evaluation
-
-    def remember(self, evaluation: Evaluation) -> None:
-        """Keep what an optimizer has found out about the current parameters in another way."""
-        self._last = evaluation
 
     def units(self, data: Batch) -> Units:
         """Units of columns and response; computed once for the same rows."""
@@ -206,16 +195,23 @@ class Closure:
         """The closure of all rows."""
         return Closure(self.objective, self.data, self.data)
 
-    def _evaluate(self) -> Evaluation:
-        return self.objective.evaluate(self.batch, keep=self.batch is self.data)
+    def _evaluate(self) -> Found:
+        return self.objective.evaluate(self.batch, keep=self.batch is self.data).found
 
     def __call__(self) -> Tensor:
         """Smooth value, a scalar tensor; sets every ``p.grad`` (never accumulates)."""
         evaluation = self._evaluate()
         self.objective.evaluations += 1
-        for p, gradient in zip(self.params, evaluation.gradients, strict=True):
-            p.grad = gradient.clone()  # optimizers may change p.grad in place
+        start, flat = 0, evaluation.gradient.clone()  # optimizers may change p.grad in place
+        for p in self.params:
+            p.grad = flat[start : start + p.numel()].view(p.shape)
+            start += p.numel()
         return evaluation.value
+
+    def look(self) -> Tensor:
+        """Smooth value, whose gradient is remembered: for a step that is likely to be taken."""
+        self.objective.evaluations += 1
+        return self._evaluate().value
 
     @torch.no_grad()
     def value(self, smooth_only: bool = False, *, eta: Tensor | None = None) -> Tensor:
@@ -228,7 +224,9 @@ class Closure:
         if eta is None:
             eta = objective.model(batch.X, batch.offset)
         losses = objective.loss(eta, batch.y)
-        return objective._total(batch, eta, losses, smooth_only=smooth_only)
+        return total(
+            objective.model, objective.penalty, batch, eta, losses, smooth_only=smooth_only
+        )
 
     @torch.no_grad()
     def rounding(self, value: Tensor) -> Tensor:
@@ -239,12 +237,14 @@ class Closure:
 
     def gradient(self) -> Tensor:
         """Gradient of the smooth value, (P,); leaves ``p.grad`` alone."""
-        return torch.cat([g.flatten() for g in self._evaluate().gradients])
+        return self._evaluate().gradient.clone()
 
     def hessian(self) -> Tensor:
         """Gauss-Newton matrix of the smooth value, (P, P), positive semi-definite."""
         model, penalty = self.objective.model, self.objective.penalty
-        matrix = curvature.gauss_newton(model, self.objective.loss, self.batch)
+        known = self.objective.known(self.batch)
+        eta = None if known is None else known.found.eta
+        matrix = curvature.gauss_newton(model, self.objective.loss, self.batch, eta)
         if penalty is None or not penalty.smooth:
             return matrix
         return penalty.curvature_on(matrix, model, self.batch)
@@ -254,7 +254,9 @@ class Closure:
         model, penalty = self.objective.model, self.objective.penalty
         if penalty is not None and penalty.needs_rows:
             return self.hessian() @ v  # such a penalty holds (P, P) matrices anyway
-        product = curvature.gauss_newton_product(model, self.objective.loss, self.batch, v)
+        known = self.objective.known(self.batch)
+        eta = None if known is None else known.found.eta
+        product = curvature.gauss_newton_product(model, self.objective.loss, self.batch, v, eta)
         if penalty is not None and penalty.smooth and model.weight.requires_grad:
             bend = penalty.curvature(model.weight.detach()).flatten()
             product[: len(bend)] += bend * v[: len(bend)]
@@ -279,18 +281,17 @@ class Closure:
         largest entry of the gradient. For a non-smooth penalty the gradient by ``weight`` is
         replaced by ``weight - prox(weight - gradient)`` in those units.
         """
-        penalty, weight = self.objective.penalty, self.objective.model.weight
-        units = self.objective.units(self.data)
-        parts = []
-        for p, g in zip(self.params, self._evaluate().gradients, strict=True):
-            g = g.to(units.columns.dtype)
-            if p is weight and penalty is not None and not penalty.smooth:
-                step, at = units.columns.square().reciprocal(), p.detach().to(g.dtype)
-                g = (at - penalty.prox(at - step * g, step)) / step
-            if p is weight:
-                g = g / units.columns
-            parts.append(g.abs().max() if g.numel() else g.new_zeros(()))
-        return torch.stack(parts).max() / units.response
+        objective = self.objective
+        penalty, weight = objective.penalty, objective.model.weight
+        units = objective.units(self.data)
+        scale = units.of_partials(self.params, weight)
+        gradient = self._evaluate().gradient.to(scale.dtype)
+        if weight.requires_grad and penalty is not None and not penalty.smooth:
+            step, at = units.columns.square().reciprocal(), weight.detach().to(scale.dtype)
+            ahead = at - step * gradient[: at.numel()].view_as(at)
+            moved = ((at - penalty.prox(ahead, step)) / step).flatten()
+            gradient = torch.cat((moved, gradient[at.numel() :]))
+        return (gradient / scale).abs().max()
 
 
 def _same_rows(a: Batch, b: Batch) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from torchlogreg.data import Batch
 
@@ -41,3 +41,11 @@ class Units(NamedTuple):
             spread = data.y.to(wide).std()
             response = torch.where(spread > 0, spread, response)
         return cls(torch.where(columns > 0, columns, 1.0), response)
+
+    def of_partials(self, params: list[nn.Parameter], weight: nn.Parameter) -> Tensor:
+        """Units of the partial derivatives by ``params``, (P,): intercepts have the response's."""
+        parts = [
+            self.columns.expand(p.shape) if p is weight else self.columns.new_ones(p.shape)
+            for p in params
+        ]
+        return torch.cat([part.flatten() for part in parts]) * self.response

@@ -137,9 +137,11 @@ def _backtrack(
     """Move along ``direction`` by the first of step, step/2, ... that is good enough, or not."""
     start = [p.clone() for p in closure.params]
     rounding = closure.rounding(value)
-    for _ in range(40):
+    for attempt in range(40):
         move_(closure.params, start, direction, step)
-        change = closure.value(smooth_only=True) - value
+        # The first try is mostly the last: its gradient comes along, for the test and next step.
+        tried = closure.value(smooth_only=True) if attempt else closure.look()
+        change = tried - value
         if bool(change <= 1e-4 * step * slope + rounding):  # waits for the device; NaN is refused
             return
         step /= 2

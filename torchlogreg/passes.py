@@ -1,0 +1,166 @@
+"""One pass over the rows: the sums that the objective and its gradient are made of.
+
+Three ways to them, each tested against the others; the first that can is taken.
+
+1. Compiled, ``X`` read once: :mod:`torchlogreg.kernels`.
+2. Closed forms in torch: slopes ``s_i`` by formula, pulled back through the affine map as ``S' X``.
+3. None: the objective then differentiates itself by autograd, for other losses and models.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from torchlogreg import kernels
+from torchlogreg.base import Model
+from torchlogreg.closed_form import has_slopes, losses_and_slopes
+from torchlogreg.curvature import intercept_jacobian
+from torchlogreg.data import Batch
+from torchlogreg.kernels import Sums
+from torchlogreg.losses import Loss, categorical_nll
+from torchlogreg.models import LinearRegression, LogisticRegression, SoftmaxRegression
+from torchlogreg.penalties import Penalty
+
+BLOCK = 2**21
+"""Entries of ``X`` in a block, 16 MB in float64: what a block leaves behind is small beside it."""
+
+
+class Found(NamedTuple):
+    """Smooth value (scalar), gradient (P,), eta (n, k) and unweighted losses (n,)."""
+
+    value: Tensor
+    gradient: Tensor
+    eta: Tensor
+    losses: Tensor
+
+
+def evaluate(
+    model: Model, loss: Loss, penalty: Penalty | None, params: list[nn.Parameter], batch: Batch
+) -> Found:
+    """Smooth part of the objective and its gradient, in one pass.
+
+    Parameters
+    ----------
+    model : Model
+    loss : Loss
+    penalty : Penalty or None
+    params : list of nn.Parameter
+        The trainable ones, in the order of the gradient.
+    batch : Batch
+
+    Raises
+    ------
+    ValueError
+        If the loss does not return one number per row.
+    """
+    if penalty is None or not penalty.needs_rows:
+        sums = sums_of(model, loss, batch)
+        if sums is not None:
+            return _assemble(model, penalty, params, batch, sums)
+    with torch.enable_grad():
+        eta = model(batch.X, batch.offset)
+        losses = loss(eta, batch.y)
+        if losses.shape != batch.sample_weight.shape:
+            raise ValueError(
+                f"the loss returned shape {tuple(losses.shape)} for {len(batch)} rows, but one "
+                "number per row is needed; reduce nothing"
+            )
+        value = total(model, penalty, batch, eta, losses, smooth_only=True)
+        gradients = torch.autograd.grad(value, params, allow_unused=True, materialize_grads=True)
+    flat = torch.cat([g.flatten() for g in gradients])
+    return Found(value.detach(), flat, eta.detach(), losses.detach())
+
+
+def total(
+    model: Model,
+    penalty: Penalty | None,
+    batch: Batch,
+    eta: Tensor,
+    losses: Tensor,
+    *,
+    smooth_only: bool = False,
+) -> Tensor:
+    """Weighted mean of the losses (n,), plus the penalty."""
+    value = torch.dot(batch.sample_weight, losses) / len(batch)
+    if penalty is not None and (penalty.smooth or not smooth_only):
+        value = value + penalty.value_on(model, batch, eta)
+    return value
+
+
+@torch.no_grad()
+def _assemble(
+    model: Model, penalty: Penalty | None, params: list[nn.Parameter], batch: Batch, sums: Sums
+) -> Found:
+    """From sums over the rows and the penalty."""
+    weight, n = model.weight, len(batch)
+    value, gradient = sums.value / n, flat_gradient(model, params, sums) / n
+    if penalty is not None and penalty.smooth:
+        value = value + penalty.value(weight)
+        if weight.requires_grad:  # it is the first of the trainable parameters
+            gradient[: weight.numel()] += penalty.gradient(weight).flatten()
+    return Found(value, gradient, sums.eta, sums.losses)
+
+
+@torch.no_grad()
+def sums_of(model: Model, loss: Loss, batch: Batch) -> Sums | None:
+    """Weighted sums over the rows, or None where only autograd knows the derivatives.
+
+    Parameters
+    ----------
+    model : Model
+    loss : Loss
+    batch : Batch
+    """
+    if batch.X.numel() >= kernels.SMALLEST.get() and kernels.available(model, loss, batch):
+        return kernels.evaluate(
+            loss,
+            batch.X,
+            batch.y,
+            sample_weight=batch.sample_weight,
+            weight=model.weight,
+            intercepts=model.intercepts(),
+            offset=batch.offset,
+        )
+    if not _has_closed_form(model, loss, batch.y):
+        return None
+    if batch.X.numel() <= BLOCK:
+        return _closed(model, loss, batch)
+    parts = [_closed(model, loss, block) for block in batch.blocks(BLOCK)]
+    columns = list(zip(*parts, strict=True))
+    value, by_weight, by_intercepts = (torch.stack(c).sum(0) for c in columns[:3])
+    return Sums(value, by_weight, by_intercepts, torch.cat(columns[3]), torch.cat(columns[4]))
+
+
+def flat_gradient(model: Model, params: list[nn.Parameter], sums: Sums) -> Tensor:
+    """Derivatives of ``sums.value`` by the trainable parameters, in their order, (P,)."""
+    parts = [sums.by_weight.flatten()] if model.weight.requires_grad else []
+    if len(params) > len(parts):
+        k, bias = len(sums.by_intercepts), model.bias
+        if bias is not None and len(bias) == k:
+            parts.append(sums.by_intercepts)
+        else:
+            parts.append(intercept_jacobian(model).T @ sums.by_intercepts)
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _has_closed_form(model: Model, loss: Loss, y: Tensor) -> bool:
+    """For the exact types only: what a subclass does in forward() is its own."""
+    if not has_slopes(loss) or model._forward_hooks or model._forward_pre_hooks:
+        return False
+    dtype = model.weight.dtype
+    if loss is categorical_nll:
+        fits = y.dtype == (dtype if y.ndim == 2 else torch.int64)
+        return type(model) is SoftmaxRegression and fits
+    return type(model) in (LinearRegression, LogisticRegression) and y.dtype == dtype
+
+
+def _closed(model: Model, loss: Loss, batch: Batch) -> Sums:
+    eta = model(batch.X, batch.offset)
+    per_row, slopes = losses_and_slopes(loss, eta, batch.y)
+    weighted = slopes * batch.sample_weight.unsqueeze(1)
+    scores = weighted[:, 1:] if weighted.shape[1] > len(model.weight) else weighted
+    value = torch.dot(per_row, batch.sample_weight)
+    return Sums(value, scores.T @ batch.X, weighted.sum(0), eta, per_row)
