@@ -13,6 +13,9 @@ from torchlogreg.base import Model
 from torchlogreg.data import Batch
 from torchlogreg.sample_weights import checked_weights, mean_one
 
+BLOCK = 2**18
+"""Entries of X looked at together: 2 MB, which a processor keeps at hand."""
+
 
 def make_data(
     model: Model,
@@ -89,9 +92,9 @@ def as_matrix(X: Any, like: Tensor) -> Tensor:
     if 0 in tensor.shape:
         raise ValueError(f"X has shape {tuple(tensor.shape)}: there is nothing to fit")
     cast = tensor.to(like.dtype)
-    finite = torch.isfinite(cast)
-    if not bool(finite.all()):  # waits for the device, once, before training
-        row, column = (int(i) for i in (~finite).nonzero()[0])
+    place = _first_not_finite(cast)
+    if place is not None:
+        row, column = place
         name = f"column {column}" if names is None else f"column {names[column]!r}"
         value = tensor[row, column].item()
         if math.isfinite(value):
@@ -100,6 +103,17 @@ def as_matrix(X: Any, like: Tensor) -> Tensor:
             what = "; remove or impute such rows"
         raise ValueError(f"X has {value} in row {row}, {name}{what}")
     return cast
+
+
+def _first_not_finite(X: Tensor) -> tuple[int, int] | None:
+    """Row and column of the first NaN or infinity; in blocks, as ``isfinite`` copies its input."""
+    size = max(1, BLOCK // X.shape[1])
+    good = torch.stack([torch.isfinite(rows).all() for rows in torch.split(X, size)])
+    if bool(good.all()):  # waits for the device, once, before training
+        return None
+    start = int((~good).nonzero()[0]) * size
+    row, column = (int(i) for i in (~torch.isfinite(X[start : start + size])).nonzero()[0])
+    return start + row, column
 
 
 def as_tensor(values: Any, name: str, device: torch.device) -> Tensor:
@@ -152,7 +166,9 @@ def _numbers(array: np.ndarray, values: Any, name: str) -> np.ndarray:
         column = ""
         if len(index) > 1:
             names = getattr(values, "columns", None)
-            column = f", column {str(names[index[1]])!r}" if names is not None else f", {index[1]}"
+            which = str(index[1]) if names is None else repr(str(names[index[1]]))
+            column = f", column {which}"
+        entry = entry.item() if isinstance(entry, np.generic) else entry  # not "np.str_('a')"
         raise ValueError(
             f"{name} has {entry!r} in row {index[0]}{column}, but numbers are needed; "
             "encode text first (pandas.get_dummies for columns, codes 0, 1, ... for labels)"
