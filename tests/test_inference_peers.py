@@ -199,9 +199,12 @@ def test_importance_weights_are_those_of_weighted_least_squares(seed: int, kind:
     y, weights = 3 + score + rng.normal(size=len(X)), rng.exponential(size=len(X))
     settings = {} if kind == "classical" else {"cov_type": kind, "use_t": True}
     want = sm.WLS(y, sm.add_constant(X), weights=weights).fit(**settings)
+    null = sm.WLS(y, np.ones_like(y), weights=weights).fit()
     got = linear(X, y, covariance=kind, sample_weight=weights, weight_kind="importance")
     assert got.bse == pytest.approx(want.bse, rel=1e-8)
     assert got.rsquared == pytest.approx(want.rsquared, rel=1e-8)
+    # Half the sum of log weights was missing: AIC differed from that of WLS and of R's lm.
+    assert [got.llf, got.llr] == pytest.approx([want.llf, 2 * (want.llf - null.llf)], rel=1e-8)
 
 
 def test_norm_and_chi_squared_can_be_asked_of_linear_regression() -> None:

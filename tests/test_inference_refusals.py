@@ -72,6 +72,17 @@ ONES = torch.ones(CASE.n)
         ({"covariance": "cluster", "clusters": [1] * 60}, ["at least two"]),
         ({"covariance": "cluster", "clusters": [1, 2]}, ["60 rows"]),
         ({"covariance": "cluster", "clusters": ["a", None] * 30}, ["row 1"]),
+        ({"covariance": "cluster", "clusters": 3}, ["clusters is a int", "one label"]),
+        (
+            {"covariance": "cluster", "clusters": dict.fromkeys(range(60), 1)},
+            ["clusters is a dict"],
+        ),
+        ({"feature_names": 3}, ["feature_names is 3"]),
+        # Frequencies of 0.2 observations had Df residuals of -3.8, and a BIC below the AIC.
+        (
+            {"sample_weight": 1e-3 * ONES, "weight_kind": "frequency"},
+            ["0.06 observations, fewer than the 4 parameters", "'importance'"],
+        ),
         ({"covariance": "cluster", "clusters": [1.0] * 59 + [float("nan")]}, ["row 59"]),
     ],
 )

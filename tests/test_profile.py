@@ -401,7 +401,7 @@ def test_a_model_short_of_its_maximum_is_refused() -> None:
         ("linear", {"penalty": L2(0.1)}, "which is no log-likelihood"),
         ("ordinal_logit", {"penalty": Jeffreys()}, "Jeffreys is derived for logistic"),
         ("logistic", {"parameters": ["age"]}, "no parameter is called 'age'; they are const, x1"),
-        ("logistic", {"parameters": [3]}, "no parameter is called 3"),
+        ("logistic", {"parameters": [3]}, "parameter 3 does not exist; there are 3"),
         ("logistic", {"level": 95}, "level is 95, but a coverage"),
     ],
 )

@@ -27,7 +27,7 @@ from torchlogreg.models import OrdinalRegression, SoftmaxRegression
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AffineForm:
-    """A model at its parameters, in float64 (float32 on a device without it), detached.
+    """A model at its parameters, in float64 (float32 on a device without it): a copy of them.
 
     Flat vectors ``theta (P,)`` hold ``weight`` by rows, then ``intercepts``: ``P = r p + m``.
 
@@ -66,11 +66,14 @@ class AffineForm:
                 "unknown; put it into offset= and leave its columns out"
             )
         wide = torch.float32 if model.weight.device.type == "mps" else torch.float64
-        weight = model.weight.detach().to(wide)
+        # Copied: a model that is trained on must not move the results of before.
+        weight = model.weight.detach().to(wide, copy=True)
         eye = torch.eye(len(weight), dtype=wide, device=weight.device)
         if isinstance(model, OrdinalRegression):
             return cls._of_ordinal(model, weight)
-        bias = weight.new_zeros(0) if model.bias is None else model.bias.detach().to(wide)
+        bias = (
+            weight.new_zeros(0) if model.bias is None else model.bias.detach().to(wide, copy=True)
+        )
         if isinstance(model, SoftmaxRegression):
             if not model.reference:
                 weight, bias, eye = weight[1:] - weight[:1], bias[1:] - bias[:1], eye[1:, 1:]
@@ -79,7 +82,7 @@ class AffineForm:
 
     @classmethod
     def _of_ordinal(cls, model: OrdinalRegression, weight: Tensor) -> AffineForm:
-        cutpoints = model.cutpoints.detach().to(weight)
+        cutpoints = model.cutpoints.detach().to(weight, copy=True)
         eye = torch.eye(len(cutpoints), dtype=weight.dtype, device=weight.device)
         start = 1 if model.first is None else 0  # a first cutpoint fixed at zero is no parameter
         return cls(weight, cutpoints[start:], -torch.ones_like(eye[:, :1]), eye[:, start:], model)

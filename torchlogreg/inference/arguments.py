@@ -97,7 +97,7 @@ def names_of_classes(model: Model, given: Sequence[str] | None) -> tuple[str, ..
 
 
 def _checked_names(names: Sequence[str], n: int, what: str, of: str) -> tuple[str, ...]:
-    if isinstance(names, str) or len(names) != n:
+    if isinstance(names, str) or not hasattr(names, "__len__") or len(names) != n:
         raise ValueError(f"{what} is {names!r}, but one name for each of the {n} {of} is needed")
     texts = tuple(str(name) for name in names)
     if len(set(texts)) < n:

@@ -30,6 +30,7 @@ standard errors for linear regression with multi-stage samples, Survey Methodolo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -123,6 +124,11 @@ def cluster_codes(clusters: Any, sample_weight: Tensor) -> tuple[Tensor, int]:
     """
     labels = clusters.detach().cpu().numpy() if isinstance(clusters, Tensor) else clusters
     n = len(sample_weight)
+    if isinstance(labels, str | Mapping) or not hasattr(labels, "__len__"):
+        raise ValueError(
+            f"clusters is a {type(labels).__name__}, but a list, array or series with one label "
+            f"for each of {n} rows is needed"
+        )
     shape = np.shape(labels) if hasattr(labels, "dtype") else (len(labels),)
     if shape != (n,):
         raise ValueError(

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from torchlogreg.inference.layout import Row, html_table, interval_heads, text_table
+from torchlogreg.inference.layout import (
+    Row,
+    html_table,
+    interval_heads,
+    printable,
+    text_table,
+)
 from torchlogreg.inference.reference import Array, critical_value, two_sided_p
 
 if TYPE_CHECKING:
@@ -123,7 +129,7 @@ class MarginalEffects:
         how = f"Marginal effects   Method: {self.method}   At: {self.at}"
         if not self.discrete:
             return how
-        return f"{how}\nfrom 0 to 1: {', '.join(self.discrete)}"
+        return f"{how}\nfrom 0 to 1: {', '.join(map(printable, self.discrete))}"
 
     def _groups(self) -> Iterator[tuple[int, str, list[Row]]]:
         """Row, class and the lines of their table."""

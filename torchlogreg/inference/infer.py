@@ -19,13 +19,18 @@ from torchlogreg.inference.arguments import (
 )
 from torchlogreg.inference.covariance import cluster_codes, cluster_meat, row_meat
 from torchlogreg.inference.information import Information, SingularInformationError
-from torchlogreg.inference.null import gaussian_log_likelihood, null_log_likelihood
+from torchlogreg.inference.null import (
+    gaussian_log_likelihood,
+    log_precision,
+    null_log_likelihood,
+)
 from torchlogreg.inference.optimum import (
     FAR,
     distance,
     not_estimable,
     penalty_curvature,
     penalty_gradient,
+    refuse_few,
     refuse_separation,
 )
 from torchlogreg.inference.result import InferenceResult
@@ -76,8 +81,8 @@ def infer(
         Must be said with ``sample_weight``. "frequency": a row counts so many times, and the number
         of observations is the sum of the weights. "importance": weights say how much a row matters;
         they are scaled to mean one, the number of observations is that of the rows with weight, and
-        classical errors treat them as if they were counts (for linear regression: as inverse
-        variances), so that HC errors are the safer choice.
+        classical errors treat them as if they were counts (for linear regression, log-likelihood
+        and all: as inverse variances), so that HC errors are the safer choice.
     offset : array, shape (n,) or (n, r), optional
     penalty : Penalty, optional
         That of the fit. ``Jeffreys()`` is welcome: it removes bias, and errors are those of the
@@ -118,12 +123,14 @@ def infer(
     codes = None if clusters is None else _codes(clusters, counted)
     information = Information.of(form, data)  # 1
     names = form.names(features, classes)
+    refuse_few(information, counted=weight_kind == "frequency" and penalty is None)
     bread, away = _at_the_maximum(information, penalty, features, names)  # 2
     matrix = _covariance(  # 3
         information, bread, covariance, codes, frequency=weight_kind != "importance",
         penalised=penalty is not None and not penalty.needs_rows,
     )  # fmt: skip
     linear, loss, nobs = model.n_classes is None, float(information.loss), information.nobs
+    known = log_precision(data) if linear and weight_kind == "importance" else 0.0
     return InferenceResult(
         form=form,
         covariance=matrix,
@@ -132,8 +139,8 @@ def infer(
         names=tuple(names[i] for i in form.order),
         feature_names=features,
         class_names=classes,
-        llf=gaussian_log_likelihood(loss, nobs) if linear else -loss,  # 4
-        llnull=null_log_likelihood(form, data),
+        llf=gaussian_log_likelihood(loss, nobs) + known if linear else -loss,  # 4
+        llnull=null_log_likelihood(form, data) + known,
         nobs=nobs,
         scale=information.variance,
         use_t=linear if use_t is None else use_t,
@@ -159,11 +166,6 @@ def _at_the_maximum(
     """Factor of the inverse (penalised) information, and the distance from the maximum."""
     problem, nobs = information.problem, information.nobs
     form, back = problem.form, problem.basis.back
-    if problem.linear and nobs <= len(back):
-        raise ValueError(
-            f"{nobs:g} observations for {len(back)} parameters leave no degrees of freedom for the "
-            "residual variance; give more rows, or fewer columns"
-        )
     gradient, extra = information.gradient, None
     if penalty is not None:
         share = nobs / 2 if problem.linear else nobs  # the linear loss counts half here

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import html
+import math
+import unicodedata
 from collections.abc import Sequence
 
 Row = tuple[str, Sequence[float]]
@@ -11,7 +13,29 @@ Row = tuple[str, Sequence[float]]
 def interval_heads(level: float) -> tuple[str, str]:
     """Heads of the two ends of an interval: ``("[0.025", "0.975]")``."""
     tail = 0.5 * (1 - level)
-    return f"[{tail:.6g}", f"{1 - tail:.6g}]"
+    return f"[{tail:.6g}", f"{1 - tail:.12g}]"  # 1 - 5e-8 is not 1
+
+
+def printable(text: str) -> str:
+    """Text on one line, without what moves a terminal's cursor: line breaks, tabs, escapes."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
+    )
+
+
+def width_of(text: str) -> int:
+    """Columns that a text takes: two for wide letters (Chinese, ...), none for accents alone."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "WF")
+        for c in text
+    )
+
+
+def padded(text: str, width: int) -> str:
+    """Text with blanks to the right, up to a width in columns."""
+    return text + " " * (width - width_of(text))
 
 
 def cell(value: float, decimals: int = 4) -> str:
@@ -35,21 +59,28 @@ def text_table(
         Of the columns of numbers.
     groups : sequence of (heading, rows), a row being (name, numbers)
     """
+    groups = printable_names(groups)
     lines = [(name, cells(row, heads)) for _, rows in groups for name, row in rows]
     names = [name for name, _ in lines] + [heading for heading, _ in groups]
-    first = max([len(name) for name in names], default=0)
+    first = max([width_of(name) for name in names], default=0)
     widths = [max([len(h), 10, *(len(c[i]) for _, c in lines)]) for i, h in enumerate(heads)]
     body = []
     for heading, rows in groups:
         if heading:
             body.append(heading)
         for name, row in rows:
-            body.append(_line(name.ljust(first), cells(row, heads), widths))
+            body.append(_line(padded(name, first), cells(row, heads), widths))
     head = _line(" " * first, heads, widths)
-    width = max(len(head), *(len(line) for line in title.splitlines()), 0)
+    titles = [printable(line) for line in title.split("\n")]
+    width = max(len(head), *(width_of(line) for line in titles))
     rule = "=" * width
-    centred = [line.center(width).rstrip() for line in title.splitlines()]
+    centred = [line.center(width).rstrip() for line in titles]
     return "\n".join([*centred, rule, head, "-" * width, *body, rule])
+
+
+def printable_names(groups: Sequence[tuple[str, Sequence[Row]]]) -> list[tuple[str, list[Row]]]:
+    """The same groups with headings and names that fit a line."""
+    return [(printable(h), [(printable(name), row) for name, row in rows]) for h, rows in groups]
 
 
 def html_table(
@@ -74,7 +105,9 @@ def html_table(
 def cells(row: Sequence[float], heads: Sequence[str]) -> list[str]:
     """Numbers as text; statistics and p-values take three decimals, as everywhere."""
     return [
-        f"{value:.3f}" if head in ("z", "t") or head.startswith("P>") else cell(value)
+        f"{value:.3f}"
+        if head.startswith("P>") or (head in ("z", "t") and not 1e6 <= abs(value) < math.inf)
+        else cell(value)
         for value, head in zip(row, heads, strict=True)
     ]
 

@@ -20,6 +20,7 @@ from torchlogreg.data import Batch
 from torchlogreg.inference import average
 from torchlogreg.inference.affine import AffineForm
 from torchlogreg.inference.effects import HEADS, MarginalEffects
+from torchlogreg.inference.named import places_of, refuse_other_columns
 from torchlogreg.inference.points import representative, weighted_median
 from torchlogreg.inference.reference import check_level
 from torchlogreg.models import LogisticRegression
@@ -80,17 +81,18 @@ def marginal_effects(
     margeff, Stata Journal 5 (2005).
     """
     check_level(level)
-    if method not in HEADS:
+    if method not in tuple(HEADS):
         raise ValueError(f"method is {method!r}, but the methods are {', '.join(HEADS)}")
     p = form.weight.shape[1]
     names = [f"x{j + 1}" for j in range(p)] if feature_names is None else list(feature_names)
-    chosen = list(range(p)) if columns is None else _places(columns, names)
+    chosen = _without_repetition(range(p) if columns is None else columns, names)
     jumps = _discrete(discrete, data, names, chosen)
     if jumps and method.endswith("ex"):
         raise ValueError(
             f"method {method!r} takes the logarithm of x, but column {names[jumps[0]]!r} jumps "
             "from 0 to 1; use 'dydx' or 'eydx', or discrete=()"
         )
+    refuse_other_columns(at, names, "at")
     points, label = representative(data, at, p)
     tables = [_at(form, covariance.to(form.weight), rows, chosen, jumps, method) for rows in points]
     effects, errors = (np.stack(parts) for parts in zip(*tables, strict=True))  # (m, q, C)
@@ -140,19 +142,9 @@ def _at(
     return effects, errors
 
 
-def _places(wanted: Sequence[str | int], names: list[str]) -> list[int]:
-    """Names or places of columns, as places without repetition."""
-    places: list[int] = []
-    for entry in wanted:
-        if isinstance(entry, str):
-            if entry not in names:
-                raise ValueError(f"no column is called {entry!r}; the columns are {names[:20]}")
-            entry = names.index(entry)
-        if not -len(names) <= int(entry) < len(names):
-            raise ValueError(f"column {entry} does not exist; there are {len(names)}, from 0 on")
-        if int(entry) % len(names) not in places:
-            places.append(int(entry) % len(names))
-    return places
+def _without_repetition(wanted: Sequence[str | int], names: list[str]) -> list[int]:
+    """Names or places of columns, as places."""
+    return list(dict.fromkeys(places_of(wanted, names, "column")))
 
 
 def _discrete(
@@ -163,7 +155,7 @@ def _discrete(
 ) -> list[int]:
     """Chosen columns that jump from 0 to 1."""
     if not isinstance(discrete, str):
-        asked = _places(discrete, names)
+        asked = places_of(discrete, names, "column")
         return [j for j in chosen if j in asked]
     if discrete != "auto":
         raise ValueError(

@@ -63,6 +63,11 @@ def gaussian_log_likelihood(squares: float, n: float) -> float:
     return -0.5 * n * (math.log(2 * math.pi) + math.log(squares / n) + 1)
 
 
+def log_precision(data: Batch) -> float:
+    """``1/2 sum_i log w_i``: what weights that are inverse variances add to a log-likelihood."""
+    return 0.5 * float(data.sample_weight.log().sum(dtype=data.sample_weight.dtype))
+
+
 def _from_shares(form: AffineForm, data: Batch) -> float:
     """Log-likelihood of the classes' shares, as far as the intercepts can reach them."""
     n_classes = form.model.n_classes or 2

@@ -82,6 +82,32 @@ def distance(gradient: Tensor, factor: Tensor, variance: float) -> float:
     return math.inf
 
 
+def refuse_few(information: Information, *, counted: bool) -> None:
+    """Raise if the observations are too few for the parameters.
+
+    Parameters
+    ----------
+    information : Information
+    counted : bool
+        Whether the weights are said to count rows.
+
+    Raises
+    ------
+    ValueError
+    """
+    nobs, n_params = information.nobs, len(information.gradient)
+    if information.problem.linear and nobs <= n_params:
+        raise ValueError(
+            f"{nobs:g} observations for {n_params} parameters leave no degrees of freedom for the "
+            "residual variance; give more rows, or fewer columns"
+        )
+    if counted and nobs < n_params:
+        raise ValueError(
+            f"the frequencies add up to {nobs:g} observations, fewer than the {n_params} "
+            "parameters; if they do not count rows, say weight_kind='importance'"
+        )
+
+
 def refuse_separation(
     information: Information,
     gradient: Tensor,

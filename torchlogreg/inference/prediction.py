@@ -3,7 +3,7 @@
 Signature, for callers::
 
     intervals(form, covariance, X, *, offset=None, level=0.95, df=None, scale=None,
-              class_names=None) -> Intervals
+              feature_names=None, class_names=None) -> Intervals
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from torch import Tensor
 from torchlogreg.inference.affine import AffineForm
 from torchlogreg.inference.layout import Row, html_table, interval_heads, text_table
 from torchlogreg.inference.log_odds import log_odds
+from torchlogreg.inference.named import refuse_other_columns
 from torchlogreg.inference.reference import Array, critical_value
 from torchlogreg.inputs import as_matrix, as_tensor
 from torchlogreg.models import LinearRegression, LogisticRegression
@@ -120,6 +121,7 @@ def intervals(
     level: float = 0.95,
     df: float | None = None,
     scale: float | None = None,
+    feature_names: Sequence[str] | None = None,
     class_names: Sequence[str] | None = None,
 ) -> Intervals:
     """Pointwise intervals for ``E[y|x]``, ``P(y = 1)`` or the probability of every class.
@@ -142,6 +144,8 @@ def intervals(
         Refers the intervals to Student's t.
     scale : float, optional
         Residual variance of a linear model: adds the interval of a new observation (of weight one).
+    feature_names : sequence of str, optional
+        Columns of the fit: a frame that has them in another order is refused.
     class_names : sequence of str, optional
 
     Raises
@@ -160,6 +164,7 @@ def intervals(
             f"scale={scale} is a residual variance, which {type(form.model).__name__} does not "
             "have; leave it out"
         )
+    refuse_other_columns(X, feature_names or (), "X")
     rows, known = _rows(form, X, offset)
     covariance = covariance.to(form.weight)
     kinds = 3 if scale is not None else 2

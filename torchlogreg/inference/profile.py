@@ -22,6 +22,7 @@ from torchlogreg.inference.constrained import decrement, maximise
 from torchlogreg.inference.information import Information
 from torchlogreg.inference.layout import Row, html_table, interval_heads, text_table
 from torchlogreg.inference.likelihood import Likelihood
+from torchlogreg.inference.named import places_of
 from torchlogreg.inference.reference import Array, critical_value
 from torchlogreg.inference.search import Search
 from torchlogreg.models import LinearRegression
@@ -131,7 +132,8 @@ def profile_intervals(
     Statistics in Medicine 21 (2002).
     """
     names = _names(form, feature_names, class_names)
-    chosen = _chosen(names, parameters)
+    wanted = range(len(names)) if parameters is None else parameters
+    chosen = places_of(wanted, names, "parameter")
     places = [form.order[i] for i in chosen]
     root = critical_value(level)
     if isinstance(form.model, LinearRegression):
@@ -204,16 +206,3 @@ def _names(
     columns = [f"x{j + 1}" for j in range(p)] if feature_names is None else feature_names
     theta = form.names(columns, class_names)
     return [theta[i] for i in form.order]
-
-
-def _chosen(names: list[str], parameters: Sequence[str | int] | None) -> list[int]:
-    """Places in the table."""
-    if parameters is None:
-        return list(range(len(names)))
-    chosen = []
-    for entry in parameters:
-        known = entry in names if isinstance(entry, str) else -len(names) <= entry < len(names)
-        if not known:
-            raise ValueError(f"no parameter is called {entry!r}; they are {', '.join(names[:20])}")
-        chosen.append(names.index(entry) if isinstance(entry, str) else entry % len(names))
-    return chosen

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Real
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -45,5 +47,5 @@ def two_sided_p(statistic: Array, df: float | None = None) -> Array:
 
 def check_level(level: float) -> None:
     """Refuse what is no coverage, such as 95."""
-    if not 0 < level < 1:
+    if not isinstance(level, Real) or not 0 < level < 1:
         raise ValueError(f"level is {level!r}, but a coverage lies between 0 and 1, such as 0.95")

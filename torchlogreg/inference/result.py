@@ -255,7 +255,7 @@ class InferenceResult:
         return intervals(
             self.form, self.covariance, X, offset=offset, level=level, df=self.df_inference,
             scale=self.scale if self.form.model.n_classes is None else None,
-            class_names=self.class_names or None,
+            feature_names=self.feature_names, class_names=self.class_names or None,
         )  # fmt: skip
 
     def profile_intervals(

@@ -7,13 +7,22 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from torchlogreg.inference.layout import Row, cells, html_table, interval_heads
+from torchlogreg.inference.layout import (
+    Row,
+    cells,
+    html_table,
+    interval_heads,
+    padded,
+    printable_names,
+    width_of,
+)
 from torchlogreg.models import LinearRegression, LogisticRegression, OrdinalRegression
 
 if TYPE_CHECKING:
     from torchlogreg.inference.result import InferenceResult
 
 WIDTH = 78
+GAP = 3  # between the two columns of facts
 TITLES = {
     "LinearRegression": "Linear regression",
     "LogisticRegression": "Logistic regression",
@@ -24,12 +33,13 @@ Fact = tuple[str, str]
 
 
 def text(result: InferenceResult, level: float) -> str:
-    """The whole summary; 78 columns wide for names of up to 17 characters or so."""
-    columns = heads(result, level)
-    table = _groups(result, level)
+    """The whole summary; 78 columns wide unless names or numbers need more."""
+    columns, facts = heads(result, level), _facts(result)
+    table = printable_names(_groups(result, level))
     shown = [(name, cells(row, columns)) for _, rows in table for name, row in rows]
     widths = [max(len(head), *(len(c[i]) for _, c in shown)) + 2 for i, head in enumerate(columns)]
-    first = max(WIDTH - sum(widths), *(len(name) for name, _ in shown))
+    least = max(WIDTH, sum(map(_longest, facts)) + GAP, *(width_of(h) for h, _ in table))
+    first = max(least - sum(widths), *(width_of(name) for name, _ in shown))
     width = first + sum(widths)
     head = " " * first + "".join(h.rjust(w) for h, w in zip(columns, widths, strict=True))
     body: list[str] = []
@@ -38,9 +48,9 @@ def text(result: InferenceResult, level: float) -> str:
             body += [heading, "-" * width] if not body else ["-" * width, heading, "-" * width]
         for name, row in rows:
             numbers = "".join(c.rjust(w) for c, w in zip(cells(row, columns), widths, strict=True))
-            body.append(name.ljust(first) + numbers)
+            body.append(padded(name, first) + numbers)
     rule = "=" * width
-    lines = [_title(result).center(width).rstrip(), rule, *_beside(_facts(result), width), rule]
+    lines = [_title(result).center(width).rstrip(), rule, *_beside(facts, width), rule]
     return "\n".join([*lines, head, "-" * width, *body, rule, *_notes(result)])
 
 
@@ -102,7 +112,10 @@ def _facts(result: InferenceResult) -> tuple[list[Fact], list[Fact]]:
     left = [("Model:", type(model).__name__)]
     if isinstance(model, OrdinalRegression):
         left.append(("Link:", model.link))
-    left += [("Method:", _method(result)), ("Covariance:", kind)]
+    left.append(("Method:", _method(result)))
+    if result.penalty is not None:
+        left.append(("Penalty:", repr(result.penalty)))
+    left.append(("Covariance:", kind))
     if result.weight_kind is not None:
         left.append(("Weights:", result.weight_kind))
     left += [
@@ -132,9 +145,8 @@ def _facts(result: InferenceResult) -> tuple[list[Fact], list[Fact]]:
 
 
 def _method(result: InferenceResult) -> str:
-    if result.penalty is not None:
-        return f"penalised by {result.penalty!r}"
-    return "least squares" if result.form.model.n_classes is None else "maximum likelihood"
+    plain = "least squares" if result.form.model.n_classes is None else "maximum likelihood"
+    return plain if result.penalty is None else "penalised " + plain.removeprefix("maximum ")
 
 
 def _evened(left: list[Fact], right: list[Fact]) -> tuple[list[Fact], list[Fact]]:
@@ -144,15 +156,19 @@ def _evened(left: list[Fact], right: list[Fact]) -> tuple[list[Fact], list[Fact]
     return left + [blank] * (n - len(left)), right + [blank] * (n - len(right))
 
 
+def _longest(facts: list[Fact]) -> int:
+    """Columns that the facts of one side need."""
+    return max(len(a) + len(b) + 1 for a, b in facts)
+
+
 def _beside(facts: tuple[list[Fact], list[Fact]], width: int) -> list[str]:
-    """Two columns of facts, each name left and value right."""
-    left, right = _evened(*facts)
-    half = (width - 3) // 2
-    half = max(half, *(len(a) + len(b) + 1 for a, b in left))
-    rest = width - half - 3
+    """Two columns of facts, each name left and value right; the right one gets what it needs."""
+    left, right = facts
+    half = min(max((width - GAP) // 2, _longest(left)), width - GAP - _longest(right))
+    rest = width - half - GAP
     return [
-        (a + b.rjust(half - len(a)) + "   " + c + d.rjust(rest - len(c))).rstrip()
-        for (a, b), (c, d) in zip(left, right, strict=True)
+        (a + b.rjust(half - len(a)) + " " * GAP + c + d.rjust(rest - len(c))).rstrip()
+        for (a, b), (c, d) in zip(*_evened(left, right), strict=True)
     ]
 
 

@@ -78,20 +78,13 @@ def restriction_matrix(restrictions: Any, names: Sequence[str]) -> Floats:
     ValueError
         If a name is unknown, the shape is wrong, or an entry is not a finite number.
     """
-    if isinstance(restrictions, Mapping):
-        restrictions = [restrictions]
-    if isinstance(restrictions, str):
-        raise ValueError(
-            f"restrictions got the text {restrictions!r}, but a matrix or a mapping from names to "
-            "coefficients is needed, such as {'x1': 1, 'x2': -1}"
-        )
-    if len(restrictions) and isinstance(restrictions[0], Mapping):
-        matrix = np.zeros((len(restrictions), len(names)))
-        for row, restriction in zip(matrix, restrictions, strict=True):
-            _fill(row, restriction, names)
+    if hasattr(restrictions, "iloc"):  # pandas: by name; numpy would read a frame's names as rows
+        restrictions = restrictions.to_dict(*(["records"] if restrictions.ndim == 2 else []))
+    rows = [restrictions] if isinstance(restrictions, Mapping | str) else restrictions
+    if isinstance(rows, Sequence) and any(isinstance(row, Mapping | str) for row in rows):
+        matrix = np.array([_filled(row, names) for row in rows])
     else:
-        rows = [r.detach().cpu() if hasattr(r, "detach") else r for r in restrictions]
-        matrix = np.atleast_2d(np.asarray(rows, dtype=np.float64))
+        matrix = np.atleast_2d(_numbers(rows, "restrictions"))
     if matrix.ndim != 2 or matrix.shape[1] != len(names) or not matrix.size:
         raise ValueError(
             f"restrictions has shape {matrix.shape}, but one coefficient for each of the "
@@ -125,7 +118,7 @@ def wald_test(
     ValueError
         If restrictions repeat or contradict one another, or values do not fit.
     """
-    wanted = np.asarray(values, dtype=np.float64)
+    wanted = _numbers(values, "values")
     if wanted.shape not in ((), (len(matrix),)) or not np.isfinite(wanted).all():
         raise ValueError(
             f"values is {values!r}, but a finite number for each of the {len(matrix)} restrictions "
@@ -152,11 +145,36 @@ def wald_test(
     return WaldTest(statistic / q, f_tail(statistic / q, q, df), q, df)
 
 
-def _fill(row: Floats, restriction: Any, names: Sequence[str]) -> None:
-    """Coefficients of one mapping into ``row``, in place."""
-    places = {name: i for i, name in enumerate(names)}
+def _filled(restriction: Any, names: Sequence[str]) -> Floats:
+    """Coefficients (P,) of one mapping."""
+    if not isinstance(restriction, Mapping):
+        raise ValueError(
+            f"restrictions got {restriction!r}, but a matrix, or mappings from names to "
+            "coefficients, are needed, such as {'x1': 1, 'x2': -1} for x1 = x2"
+        )
+    row = np.zeros(len(names))
     for name, coefficient in restriction.items():
-        if name not in places:
+        if name not in names:
             shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
             raise ValueError(f"restrictions name {name!r}, but the parameters are {shown}")
-        row[places[name]] = coefficient
+        if list(names).count(name) > 1:
+            raise ValueError(
+                f"restrictions name {name!r}, but more than one parameter is called so; give a "
+                "matrix, one coefficient for each parameter"
+            )
+        row[list(names).index(name)] = _numbers(coefficient, f"the coefficient of {name!r}")
+    return row
+
+
+def _numbers(values: Any, what: str) -> Floats:
+    """An array of floats, or an error in words."""
+    if hasattr(values, "detach"):
+        values = values.detach().cpu()
+    elif isinstance(values, list | tuple):
+        values = [v.detach().cpu() if hasattr(v, "detach") else v for v in values]
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        text = repr(values)
+        shown = text if len(text) < 60 else f"a {type(values).__name__}"
+        raise ValueError(f"{what} got {shown}, which is no array of numbers") from None
