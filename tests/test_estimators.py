@@ -270,3 +270,26 @@ def test_a_device_that_is_not_there_is_refused() -> None:
     X, y = noisy(2)
     with pytest.raises(ValueError, match="sees no CUDA device"):
         LogisticClassifier(device="cuda").fit(X, y)
+
+
+def test_a_device_of_no_kind_is_refused_in_a_few_words() -> None:
+    X, y = noisy(2)
+    with pytest.raises(ValueError, match="device is 'gpu', which torch does not know"):
+        LogisticClassifier(device="gpu").fit(X, y)
+
+
+def test_settings_that_cannot_be_meant_are_named() -> None:
+    # One hook without a list ended in "Value after * must be an iterable".
+    X, y = noisy(2)
+    with pytest.raises(TypeError, match="hooks= got a Shapes, but it takes a list"):
+        LogisticClassifier(hooks=Shapes()).fit(X, y)
+    with pytest.raises(ValueError, match=r"non-smooth penalty L1\(alpha=0.2\)"):  # not a wrapper's
+        LogisticClassifier(penalty="l1", alpha=0.2, optimizer="newton").fit(X, y)
+
+
+def test_an_offset_of_new_rows_is_finite() -> None:
+    # With NaN every row was predicted to be of the first class.
+    X, y = noisy(2)
+    fitted = LogisticClassifier().fit(X, y)
+    with pytest.raises(ValueError, match="offset is not finite"):
+        fitted.predict(X[:2], offset=np.array([0.0, np.nan]))

@@ -38,6 +38,29 @@ def test_a_column_vector_is_flattened_and_warned_of() -> None:
 LEVELS = ["low", "middle", "high"]
 
 
+NO_LABELS = {
+    "missing": (np.array(["a", None], dtype=object), "types NoneType, str, .* label is missing"),
+    "mixed": (np.array(["a", 1], dtype=object), "types int, str, which cannot be sorted"),
+    "missing text": (pd.array(["a", None], dtype="string"), "no label in row 60"),
+    "missing in a tensor": (torch.tensor([0.0, torch.nan]), "nan in row"),
+    "measured in a tensor": (torch.tensor([0.0, 1.5]), "1.5 in row .*LinearRegressor"),
+}
+
+
+@pytest.mark.parametrize("name", NO_LABELS)
+def test_what_is_no_label_is_refused_in_one_line(name: str) -> None:
+    # In a tensor, NaN and measurements were classes; None was a TypeError of numpy's.
+    pair, message = NO_LABELS[name]
+    X, codes = noisy(2)
+    if isinstance(pair, torch.Tensor):
+        X, y = torch.from_numpy(X), pair[torch.from_numpy(codes).sort().values]
+    else:
+        y = pair[np.sort(codes)]
+    with pytest.raises(ValueError, match=message) as caught:
+        LogisticClassifier().fit(X, y)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("way", ["levels", "categorical", "series"])
 def test_ordinal_levels_keep_their_own_order(way: str) -> None:
     X, codes = noisy(3)

@@ -200,7 +200,7 @@ ERRORS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "non-smooth": (
         {"optimizer": "adam", "penalty": L1(0.1)},
         ValueError,
-        r"Adam cannot minimise the non-smooth penalty L1; use ProximalGradient",
+        r"Adam cannot minimise the non-smooth penalty L1\(.*\); use ProximalGradient",
     ),
     "non-smooth Newton": (
         {"optimizer": "newton", "penalty": ElasticNet(0.1)},

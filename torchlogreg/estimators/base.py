@@ -25,6 +25,7 @@ from torchlogreg.fit import FitResult
 from torchlogreg.history import History
 from torchlogreg.inputs import as_matrix, as_tensor
 from torchlogreg.penalties import Penalty
+from torchlogreg.settings import checked_hooks
 from torchlogreg.state import Hook
 from torchlogreg.weighting import Weighting
 
@@ -40,8 +41,8 @@ class Estimator(Remembers, BaseEstimator, ABC):  # type: ignore[misc]  # scikit-
     penalty : {"none", "l2", "l1", "elasticnet", "jeffreys"}, Penalty or None
         On the coefficients of raw columns. Default: none.
     alpha : float, optional
-        Strength of a penalty given by name, without effect on objects. Default: 0.001, but 0.5 for
-        "jeffreys", which is Firth's.
+        Strength of a penalty given by name, without effect on objects or without a penalty.
+        Default: 0.001, but 0.5 for "jeffreys", which is Firth's.
     l1_ratio : float
         Share of L1 in ``penalty="elasticnet"``.
     optimizer : str or callable, optional
@@ -160,7 +161,7 @@ class Estimator(Remembers, BaseEstimator, ABC):  # type: ignore[misc]  # scikit-
             batch_size=self.batch_size,
             max_epochs=self.max_epochs,
             tol=self.tol,
-            hooks=() if self.hooks is None else self.hooks,
+            hooks=checked_hooks(self.hooks),
             generator=generator,
             facts=self._facts(),
         )
@@ -213,6 +214,8 @@ class Estimator(Remembers, BaseEstimator, ABC):  # type: ignore[misc]  # scikit-
             offset = as_tensor(offset, "offset", like.device).to(like.dtype)
             if len(offset) != len(rows):
                 raise ValueError(f"offset has {len(offset)} rows, but X has {len(rows)}")
+            if not bool(torch.isfinite(offset).all()):
+                raise ValueError("offset is not finite; remove or impute such rows")
         with torch.no_grad():
             eta: Tensor = self.model_(rows, offset)
         return eta
@@ -224,9 +227,12 @@ def device_of(device: str | torch.device) -> torch.device:
     Raises
     ------
     ValueError
-        If it is a CUDA device where torch sees none.
+        If torch has no such device, or it is a CUDA device where torch sees none.
     """
-    found = torch.device(device)
+    try:
+        found = torch.device(device)
+    except RuntimeError:  # torch lists all kinds it was ever built for
+        raise ValueError(f"device is {device!r}, which torch does not know; use 'cpu'") from None
     if found.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device is {str(device)!r}, but torch sees no CUDA device; use 'cpu'")
     return found

@@ -7,11 +7,16 @@ from typing import Any, Self
 
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
-from sklearn.utils.multiclass import check_classification_targets
 from torch import Tensor
 
 from torchlogreg.estimators.base import Estimator
-from torchlogreg.estimators.labels import class_weighting, codes_of, encode
+from torchlogreg.estimators.labels import (
+    check_labels,
+    check_present,
+    class_weighting,
+    codes_of,
+    encode,
+)
 from torchlogreg.estimators.output import labels_at, like, to_numpy
 
 
@@ -33,10 +38,10 @@ class Classifier(ClassifierMixin, Estimator, ABC):  # type: ignore[misc]
         offset : array, shape (n,) or (n, r), optional
             Known part of the scores.
         """
+        check_present(y)
         levels = self._order(y)
         rows, labels = self._check(X, y)
-        if not isinstance(labels, Tensor):
-            check_classification_targets(labels)
+        check_labels(labels)
         self.classes_, codes = encode(labels, levels)
         if len(self.classes_) < 2:
             raise ValueError(

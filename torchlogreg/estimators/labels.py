@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.utils.multiclass import check_classification_targets
 from torch import Tensor
 
 from torchlogreg.weighting import ClassBalanced, ClassWeights, Weighting
@@ -38,12 +39,12 @@ def encode(y: Any, levels: Sequence[Any] | None = None) -> tuple[Any, Tensor]:
     Raises
     ------
     ValueError
-        If a label is not among ``levels``, or they repeat.
+        If a label is not among ``levels``, or they repeat, or labels have no order.
     """
     if isinstance(y, Tensor):
         classes, codes = torch.unique(y, return_inverse=True)
     else:
-        classes, inverse = np.unique(y, return_inverse=True)
+        classes, inverse = _sorted(y)
         codes = torch.from_numpy(inverse.astype(np.int64))
     if levels is None:
         return classes, codes
@@ -51,6 +52,60 @@ def encode(y: Any, levels: Sequence[Any] | None = None) -> tuple[Any, Tensor]:
     order = np.argsort(positions)  # of the sorted labels, in the order of the levels
     rank = torch.from_numpy(np.argsort(order)).to(codes.device)
     return classes[order], rank[codes]
+
+
+def check_present(y: Any) -> None:
+    """Refuse a pandas target with missing labels: its NA has no truth value to be checked later.
+
+    Raises
+    ------
+    ValueError
+        Naming the first row.
+    """
+    if not hasattr(y, "isna"):
+        return
+    missing = np.asarray(y.isna()).reshape(len(y), -1).any(axis=1)
+    if missing.any():
+        raise ValueError(f"y has no label in row {missing.argmax()}; remove or impute such rows")
+
+
+def check_labels(y: Any) -> None:
+    """Refuse what cannot be class labels: measurements, missing values, labels of mixed types.
+
+    Parameters
+    ----------
+    y : ndarray or Tensor, shape (n,)
+
+    Raises
+    ------
+    ValueError
+        Saying which.
+    """
+    if isinstance(y, Tensor):
+        strange = (y != y.round()).nonzero() if y.is_floating_point() else y.new_zeros(0)
+        if len(strange):  # NaN too, which would be a class of its own
+            row = strange[0].tolist()
+            raise ValueError(
+                f"y has {y[tuple(row)].item()!r} in row {row[0]}, but class labels in a tensor are "
+                "whole numbers; remove missing rows, or use LinearRegressor for measurements"
+            )
+        return
+    if y.dtype.kind == "O":  # text as pandas holds it; scikit-learn checks numbers
+        _sorted(y)
+    check_classification_targets(y)
+
+
+def _sorted(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Classes and codes, or an error where labels have no order: mixed types, missing ones."""
+    try:
+        classes, codes = np.unique(y, return_inverse=True)
+    except TypeError:
+        kinds = sorted({type(label).__name__ for label in y.tolist()})
+        raise ValueError(
+            f"y has labels of the types {', '.join(kinds)}, which cannot be sorted; use one type, "
+            "and remove rows whose label is missing"
+        ) from None
+    return classes, codes
 
 
 def codes_of(y: Any, classes: Any) -> Tensor:

@@ -47,8 +47,7 @@ def resolve(
         )
     if penalty is not None and not penalty.smooth and not handles_nonsmooth(instance):
         raise ValueError(
-            f"{name} cannot minimise the non-smooth penalty {type(penalty).__name__}; "
-            "use ProximalGradient"
+            f"{name} cannot minimise the non-smooth penalty {penalty!r}; use ProximalGradient"
         )
     if batch_size is not None and penalty is not None and penalty.needs_rows:
         raise ValueError(
