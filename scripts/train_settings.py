@@ -12,25 +12,18 @@ from torch.optim import lr_scheduler
 
 from common import add_device_options, add_output_options, parser, positive
 from torchlogreg import (
-    L1,
-    L2,
     OPTIMIZERS,
-    BoostMisclassified,
-    ClassBalanced,
-    ClassMean,
-    ElasticNet,
-    Focal,
-    Jeffreys,
     LinearRegression,
     LogisticRegression,
     Model,
     OrdinalRegression,
     Penalty,
-    Smoothed,
     SoftmaxRegression,
     Weighting,
 )
+from torchlogreg.combinators import Rule
 from torchlogreg.datasets import DATASETS, Dataset
+from torchlogreg.names import PENALTIES, WEIGHTINGS, penalty_of, weighting_of
 
 DESCRIPTION = """\
 Train a normal and a misclassification-weighted model side by side, and keep everything.
@@ -49,13 +42,6 @@ examples:
   python scripts/train.py --data levels --model ordinal --link probit
   python scripts/watch.py          (in another terminal, at any time)
 """
-
-WEIGHTINGS: dict[str, Callable[[argparse.Namespace], Weighting]] = {
-    "boost": lambda a: BoostMisclassified(a.factor, cap=a.cap, sticky=not a.forget),
-    "class_mean": lambda a: ClassMean(BoostMisclassified(a.factor, cap=a.cap)),
-    "balanced": lambda a: ClassBalanced(),
-    "focal": lambda a: Smoothed(Focal(a.gamma)),
-}
 
 SCHEDULES: dict[str, Callable[[int], Any]] = {
     "cosine": lambda n: functools.partial(lr_scheduler.CosineAnnealingLR, T_max=n),
@@ -96,7 +82,7 @@ def options() -> argparse.ArgumentParser:
     model.add_argument("--no-bias", dest="bias", action="store_false", help="no intercept")
     model.add_argument(
         "--penalty",
-        choices=("none", "l2", "l1", "elasticnet", "jeffreys"),
+        choices=tuple(PENALTIES),
         default="l2",
         help="on the weights; jeffreys: Firth's bias reduction, of logistic and softmax",
     )
@@ -107,7 +93,7 @@ def options() -> argparse.ArgumentParser:
     weighting = p.add_argument_group("weighting of the second run")
     weighting.add_argument(
         "--weighting",
-        choices=("none", *WEIGHTINGS),
+        choices=WEIGHTINGS,
         help="boost: misclassified rows; class_mean: their classes, as the original cost logger; "
         "balanced: rare classes; focal: uncertain rows; none: train only the normal run "
         "(default: boost, none for a numeric target)",
@@ -180,7 +166,7 @@ def make_model(
     return OrdinalRegression(p, n_classes, link=link, bias=args.bias, device=device, dtype=dtype)
 
 
-def chosen_weightings(args: argparse.Namespace, model: Model) -> dict[str, Weighting | None]:
+def chosen_weightings(args: argparse.Namespace, model: Model) -> dict[str, Weighting | Rule | None]:
     """Names of the runs and their weightings."""
     if model.n_classes is None and args.weighting not in (None, "none"):
         raise ValueError(
@@ -188,19 +174,19 @@ def chosen_weightings(args: argparse.Namespace, model: Model) -> dict[str, Weigh
         )
     if model.n_classes is None or args.weighting == "none":
         return {"normal": None}
-    return {"normal": None, "weighted": WEIGHTINGS[args.weighting or "boost"](args)}
+    weighting = weighting_of(
+        args.weighting or "boost",
+        factor=args.factor,
+        cap=args.cap,
+        sticky=not args.forget,
+        gamma=args.gamma,
+    )
+    return {"normal": None, "weighted": weighting}
 
 
 def make_penalty(args: argparse.Namespace) -> Penalty | None:
     """The penalty that --penalty names."""
-    if args.penalty == "none":
-        return None
-    if args.penalty == "jeffreys":
-        return Jeffreys() if args.alpha is None else Jeffreys(args.alpha)
-    alpha = 0.001 if args.alpha is None else args.alpha
-    if args.penalty == "elasticnet":
-        return ElasticNet(alpha, args.l1_ratio)
-    return L2(alpha) if args.penalty == "l2" else L1(alpha)
+    return penalty_of(args.penalty, args.alpha, args.l1_ratio)
 
 
 def make_optimizer(args: argparse.Namespace, penalty: Penalty | None) -> Any:

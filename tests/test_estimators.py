@@ -17,7 +17,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import torchlogreg
 from torchlogreg import L2, History
 from torchlogreg.estimators import LinearRegressor, LogisticClassifier, OrdinalClassifier
-from torchlogreg.estimators.names import PENALTIES, WEIGHTINGS
+from torchlogreg.names import PENALTIES, WEIGHTINGS
 from torchlogreg.state import FitState, Hook
 
 ESTIMATORS = (LinearRegressor, LogisticClassifier, OrdinalClassifier)

@@ -22,7 +22,7 @@ LAYERS: list[str] = [
     "columns cumulative data datasets distributed double_double formulas history log_determinant"
     " losses penalties readers sample_weights targets",
     "analytic audit base closed_form combinators configuration design gram models units weighting",
-    "curvature inputs jeffreys kernels objective passes scaling",
+    "curvature inputs jeffreys kernels names objective passes scaling",
     "optim",
     "convergence diagnostics fit inference settings state viz",
     "hooks",

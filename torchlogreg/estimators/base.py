@@ -18,12 +18,12 @@ from torchlogreg.combinators import Product, Rule
 from torchlogreg.diagnostics import Diagnosis
 from torchlogreg.estimators.labels import names_of
 from torchlogreg.estimators.memory import Given, Remembers
-from torchlogreg.estimators.names import penalty_of, weighting_of
 from torchlogreg.estimators.output import like
 from torchlogreg.estimators.training import Settings, start_from_, train
 from torchlogreg.fit import FitResult
 from torchlogreg.history import History
 from torchlogreg.inputs import as_matrix, as_tensor
+from torchlogreg.names import penalty_of, weighting_of
 from torchlogreg.penalties import Penalty
 from torchlogreg.settings import checked_hooks
 from torchlogreg.state import Hook

@@ -9,9 +9,9 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from torchlogreg.base import Model
-from torchlogreg.estimators.names import penalty_of
 from torchlogreg.estimators.output import to_numpy
 from torchlogreg.fit import FitResult
+from torchlogreg.names import penalty_of
 
 if TYPE_CHECKING:
     from torchlogreg.inference import InferenceResult

@@ -45,20 +45,42 @@ def penalty_of(
     return penalty
 
 
-def weighting_of(weighting: str | Weighting | Rule | None) -> Weighting | Rule | None:
-    """The weighting that was named, at its own settings, or the object as it is.
+def weighting_of(
+    weighting: str | Weighting | Rule | None,
+    *,
+    factor: float = 2.0,
+    cap: float | None = None,
+    sticky: bool = True,
+    gamma: float = 2.0,
+) -> Weighting | Rule | None:
+    """The weighting that was named, or the object as it is.
+
+    Parameters
+    ----------
+    weighting : {"none", "boost", "class_mean", "balanced", "focal"}, Weighting, callable or None
+    factor, cap, sticky
+        Of ``BoostMisclassified``: "boost" and "class_mean".
+    gamma : float
+        Of "focal".
 
     Raises
     ------
     ValueError
-        If the name is unknown.
+        If the name is unknown, or a number out of range.
     """
     if not isinstance(weighting, str):
         return weighting
     if weighting not in WEIGHTINGS:
         raise ValueError(f"unknown weighting {weighting!r}; the names are {', '.join(WEIGHTINGS)}")
-    return WEIGHTINGS[weighting]()
+    if weighting == "focal":
+        return Smoothed(Focal(gamma))
+    if weighting in ("boost", "class_mean"):
+        boost = BoostMisclassified(factor, cap=cap, sticky=sticky)
+        return boost if weighting == "boost" else ClassMean(boost)
+    return ClassBalanced() if weighting == "balanced" else None
 
+
+WEIGHTINGS = ("none", "boost", "class_mean", "balanced", "focal")
 
 PENALTIES: Mapping[str, Callable[[float, float], Penalty | None]] = MappingProxyType(
     {
@@ -67,15 +89,5 @@ PENALTIES: Mapping[str, Callable[[float, float], Penalty | None]] = MappingProxy
         "l1": lambda alpha, l1_ratio: L1(alpha),
         "elasticnet": ElasticNet,
         "jeffreys": lambda alpha, l1_ratio: Jeffreys(alpha),
-    }
-)
-
-WEIGHTINGS: Mapping[str, Callable[[], Weighting | None]] = MappingProxyType(
-    {
-        "none": lambda: None,
-        "boost": BoostMisclassified,
-        "class_mean": ClassMean,
-        "balanced": ClassBalanced,
-        "focal": lambda: Smoothed(Focal()),
     }
 )
