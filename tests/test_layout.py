@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from typing import Any
 
 import numpy as np
@@ -103,6 +104,18 @@ def test_huge_and_tiny_numbers_stay_in_their_columns() -> None:
     text = infer(model, X, y).summary()
     check(text)
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_odds_beyond_all_numbers_are_infinite() -> None:
+    # A column of size 1e-6 has a weight of a million: exp() of it was a warning, or an error.
+    case = problem("logistic")
+    model, X = case.model(), case.X * torch.tensor([1e-6, 1, 1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scales a million apart
+        fit(model, X, case.y, tol=1e-10)
+    table = infer(model, X, case.y).odds_ratios()
+    assert not np.isfinite(table.upper[0]) and np.isfinite(table.values[1:]).all()
+    check(str(table))
 
 
 def test_text_helpers() -> None:

@@ -90,8 +90,10 @@ def odds_ratios(result: InferenceResult, level: float) -> Estimates:
             "marginal_effects"
         )
     places = [i for i, j in enumerate(result.form.order) if j < result.form.weight.numel()]
-    ratio, ends = np.exp(result.params[places]), np.exp(result.conf_int(level)[places])
-    names, errors = tuple(result.names[i] for i in places), ratio * result.bse[places]
+    names = tuple(result.names[i] for i in places)
+    with np.errstate(over="ignore"):  # one unit of a tiny column: infinite odds
+        ratio, ends = np.exp(result.params[places]), np.exp(result.conf_int(level)[places])
+        errors = ratio * result.bse[places]
     softmax = isinstance(model, SoftmaxRegression)
     title = f"Odds ratios against class {result.class_names[0]}" if softmax else "Odds ratios"
     return Estimates(title, "odds ratio", names, ratio, errors, ends[:, 0], ends[:, 1], level)

@@ -40,7 +40,11 @@ def _softmax(eta: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _ordinal(loss: Loss, n_classes: int, eta: Tensor) -> tuple[Tensor, Tensor]:
-    """``log p`` less the logarithm of what lies below and above; derivatives by autograd."""
+    """``log p`` less the logarithm of what lies below and above; derivatives by autograd.
+
+    Class ``c`` moves with ``eta_(c-1)`` and ``eta_c`` only: classes of one parity share no ``eta``,
+    so that two gradients are all ``K`` of them.
+    """
     with torch.enable_grad():
         eta = eta.detach().requires_grad_()
         two = class_log_probabilities(loss, eta.reshape(-1, 1), 2).view(*eta.shape, 2)
@@ -49,8 +53,12 @@ def _ordinal(loss: Loss, n_classes: int, eta: Tensor) -> tuple[Tensor, Tensor]:
         middle = inner - torch.logaddexp(below[:, :-1], above[:, 1:])
         ends = below - above
         values = torch.cat((ends[:, :1], middle, -ends[:, -1:]), dim=1)
-        slopes = [
-            torch.autograd.grad(values[:, c].sum(), eta, retain_graph=True)[0]
-            for c in range(n_classes)
+        gradients = [
+            torch.autograd.grad(values[:, parity::2].sum(), eta, retain_graph=True)[0]
+            for parity in (0, 1)
         ]
-    return values.detach(), torch.stack(slopes, dim=1)
+    slopes = eta.new_zeros(*values.shape, n_classes - 1)
+    place = torch.arange(n_classes - 1, device=eta.device)
+    for parity, gradient in enumerate(gradients):
+        slopes[:, place + (place % 2 != parity), place] = gradient
+    return values.detach(), slopes
