@@ -56,17 +56,18 @@ Fitted = tuple[np.ndarray | None, np.ndarray | None]
 
 def add_options(p: argparse.ArgumentParser) -> None:
     """The command line of this benchmark."""
-    p.add_argument("--sets", nargs="*", metavar="SET", help="only these (default: all)")
+    p.add_argument("--sets", nargs="+", metavar="SET", default="all", help="only these")
 
 
 def run(args: argparse.Namespace) -> None:
     """Print one row for each set."""
     known = reference_sets()
-    unknown = [name for name in args.sets or () if name not in known]
+    sets = list(known) if args.sets == "all" else args.sets
+    unknown = [name for name in sets if name not in known]
     if unknown:
         raise ValueError(f"--sets has {', '.join(unknown)}, but they are {', '.join(known)}")
     lines = []
-    for name in args.sets or known:
+    for name in sets:
         rows = known[name]
         found = [quietly(contender, rows) for contender in (ours, sklearn, statsmodels, lbfgs)]
         narrow, _ = quietly(ours_narrow, rows)
