@@ -61,12 +61,12 @@ def _squared(eta: Tensor, y: Tensor) -> Slopes:
 
 
 def _binary(eta: Tensor, y: Tensor) -> Slopes:
-    """``log(1 + e^-|t|) + |t| |1(t > 0) - y|``, and ``(1 - y) sigmoid(t) - y sigmoid(-t)``."""
+    """``log(1 + e^-|t|) + (1 - y) t_+ + y (-t)_+``, ``(1 - y) sigmoid(t) - y sigmoid(-t)``."""
     t = eta.squeeze(1)
-    size = t.abs()
-    wrong = torch.heaviside(t, y).sub_(y).abs_()  # at t = 0 it does not matter
-    value = torch.exp(-size).log1p_().addcmul_(size, wrong)
-    slope = torch.sigmoid(t).mul_(1 - y).addcmul_(torch.sigmoid(-t), y, value=-1)
+    minus, other = -t, 1 - y
+    value = torch.exp(-t.abs()).log1p_()
+    value = value.addcmul_(torch.relu(t), other).addcmul_(torch.relu(minus), y)
+    slope = torch.sigmoid(t).mul_(other).addcmul_(torch.sigmoid(minus), y, value=-1)
     return Slopes(value, slope.unsqueeze(1))
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchlogreg.diagnostics.cone import Floats
 from torchlogreg.diagnostics.diagnosis import Finding
 from torchlogreg.diagnostics.problem import Problem
-from torchlogreg.diagnostics.screen import LIMIT, VIF, sound_columns
+from torchlogreg.diagnostics.screen import LIMIT, VIF, sound_columns, varied_columns
 
 APART = 1e6
 _EXACT = 1e-10
@@ -29,7 +29,8 @@ def column_findings(problem: Problem) -> list[Finding]:
        (standard errors a hundred times those of unrelated columns), the few that explain it.
     """
     found = list(_scales(problem))
-    if sound_columns(problem):
+    # A strictly convex penalty chooses among dependent columns; only constants are of interest.
+    if (problem.unique and varied_columns(problem)) or sound_columns(problem):
         return found
     X = problem.rows()
     centre = X.mean(0) if problem.has_intercept else torch.zeros_like(X[0])

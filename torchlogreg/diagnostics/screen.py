@@ -73,6 +73,14 @@ def sound_columns(problem: Problem) -> bool:
     return _inflation(problem.rows().numpy(), centre) < VIF / 4
 
 
+def varied_columns(problem: Problem) -> bool:
+    """Whether a few rows prove that no column is constant, far beyond rounding."""
+    X = _rows(problem.data.X, sample(len(problem.data), ROWS))
+    weights = _rows(problem.data.sample_weight, sample(len(problem.data), ROWS))
+    X = X if weights.all() else X[weights > 0]
+    return len(X) > 0 and bool((np.ptp(X, axis=0) > 1e-6 * np.abs(X).max(axis=0)).all())
+
+
 @lru_cache(maxsize=16)
 def sample(n: int, count: int) -> Tensor:
     """Distinct rows, one at a random place in each of ``count`` equal stretches."""

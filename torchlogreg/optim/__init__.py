@@ -16,8 +16,11 @@ from torch.optim import Optimizer
 from torchlogreg.optim.choose import choose
 from torchlogreg.optim.least_squares import LeastSquares
 from torchlogreg.optim.newton import Newton
+from torchlogreg.optim.penalty_path import alpha_max
 from torchlogreg.optim.proximal import ProximalGradient
+from torchlogreg.optim.proximal_newton import ProximalNewton
 from torchlogreg.optim.resolve import resolve
+from torchlogreg.optim.subsampled import SubsampledNewton
 
 __all__ = [
     "OPTIMIZERS",
@@ -25,6 +28,9 @@ __all__ = [
     "LeastSquares",
     "Newton",
     "ProximalGradient",
+    "ProximalNewton",
+    "SubsampledNewton",
+    "alpha_max",
     "choose",
     "resolve",
 ]
@@ -59,8 +65,10 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "nesterov": partial(torch.optim.SGD, lr=0.1, momentum=0.9, nesterov=True),
     "newton": Newton,
     "proximal_gradient": ProximalGradient,
+    "proximal_newton": ProximalNewton,
     "radam": partial(torch.optim.RAdam, lr=0.1, eps=1e-4),
     "rmsprop": partial(torch.optim.RMSprop, lr=0.03, eps=1e-2),
     "rprop": partial(torch.optim.Rprop, lr=0.01, step_sizes=(1e-14, 50)),
     "sgd": partial(torch.optim.SGD, lr=0.1),
+    "subsampled_newton": SubsampledNewton,
 }

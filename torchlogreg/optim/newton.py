@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from torchlogreg.base import Model
+from torchlogreg.data import Batch
 from torchlogreg.objective import Closure
 from torchlogreg.optim.centring import Centred, near_zero
+from torchlogreg.optim.factor import Factor
+from torchlogreg.optim.polish import can_polish, polish_
 from torchlogreg.optim.requirements import our_closure
+from torchlogreg.penalties import Penalty
+
+ILL = 1e-2
+"""Squared pivot of the curvature, scaled, below which rounding costs two digits."""
+
+NEAR = 1e-9
+"""Decrease that a step promises, as a share of the objective, from which it is the last but one."""
 
 
 class Newton(Optimizer):
@@ -25,7 +36,15 @@ class Newton(Optimizer):
        tell from zero is accepted, or the method would stall at the optimum.
 
     Columns far from zero (years, time stamps) are worked on as differences from their middle, in a
-    copy of ``X`` made once; see :mod:`torchlogreg.optim.centring`.
+    copy of ``X`` made once; see :mod:`torchlogreg.optim.centring`. At the end, where a pivot says
+    that rounding has cost digits, a correction in doubled precision restores them; see
+    :mod:`torchlogreg.optim.polish`. Further steps then change nothing.
+
+    Attributes
+    ----------
+    pivot : float
+        Smallest squared pivot of the scaled matrix, near the optimum: 1 for columns that have
+        nothing in common, 0 for dependent ones; NaN before.
 
     Parameters
     ----------
@@ -52,6 +71,8 @@ class Newton(Optimizer):
     handles_nonsmooth = False
     superlinear = True
     _memory: Centred | None = None
+    _polished: Polished | None = None
+    pivot: float = float("nan")
 
     def __init__(
         self, params: Iterable[nn.Parameter], lr: float = 1.0, damping: float = 0.0
@@ -63,67 +84,94 @@ class Newton(Optimizer):
     @torch.no_grad()
     def step(self, closure: Any = None) -> Tensor:  # type: ignore[override]
         """One iteration; returns the value before it, as torch's optimizers do."""
-        with near_zero(our_closure(closure, self), self._memory) as (near, self._memory):
-            return self._step(near)
+        asked = our_closure(closure, self)
+        if self._polished is not None and self._polished.holds(asked):
+            return asked.look()
+        with near_zero(asked, self._memory) as (near, self._memory):
+            group = self.param_groups[0]
+            done = newton_iteration(near, group["lr"], group["damping"])
+        if bool(done.slope.abs() <= NEAR * done.value.abs()):
+            self.pivot = done.factor.pivot
+            if self.pivot < ILL and can_polish(asked.objective, asked.batch):
+                found = polish_(asked.objective, asked.batch)
+                self._polished = Polished.here(asked) if found else None
+        return done.value
 
-    def _step(self, closure: Closure) -> Tensor:
-        """The iteration, on columns near zero."""
-        group = self.param_groups[0]
-        value: Tensor = closure()  # 1
-        gradient = closure.gradient()
-        matrix = closure.hessian()  # 2
-        frozen = _at_a_bound(closure, matrix, gradient)
+
+class Iteration(NamedTuple):
+    """What an iteration knew before its step: smooth value, slope along the step, curvature."""
+
+    value: Tensor
+    slope: Tensor
+    factor: Factor
+
+
+def newton_iteration(closure: Closure, lr: float = 1.0, damping: float = 0.0) -> Iteration:
+    """One iteration; see :class:`Newton`.
+
+    Parameters
+    ----------
+    closure : Closure
+        Its parameters are moved.
+    lr, damping : float
+        As in :class:`Newton`.
+    """
+    value: Tensor = closure()  # 1
+    gradient = closure.gradient()
+    matrix = closure.hessian()  # 2
+    frozen = _at_a_bound(closure, matrix, gradient)
+    wanted = gradient
+    if frozen is not None:
         matrix[frozen, :] = 0
         matrix[:, frozen] = 0
-        direction = -minimum_norm_solve(matrix, gradient * ~frozen, group["damping"])  # 3
-        slope = torch.dot(gradient, direction)
-        if bool(slope >= 0):  # no curvature left, as on rows of certain error: steepest descent
-            direction, slope = -gradient, -gradient.square().sum()
-        _backtrack(closure, value, direction, slope, group["lr"])  # 4
-        return value
+        wanted = gradient * ~frozen
+    factor = Factor(matrix, damping)
+    direction = -factor.solve(wanted)  # 3
+    promised = slope = torch.dot(gradient, direction)
+    if bool(slope >= 0):  # no curvature left, as on rows of certain error: steepest descent
+        direction, slope = -gradient, -gradient.square().sum()
+    _backtrack(closure, value, direction, slope, lr)  # 4
+    return Iteration(value, promised, factor)
+
+
+class Polished(NamedTuple):
+    """Where a correction in doubled precision has been made: nothing is left to gain there."""
+
+    batch: Batch
+    penalty: Penalty | None
+    at: list[Tensor]
+
+    @classmethod
+    def here(cls, closure: Closure) -> Polished:
+        """Here."""
+        at = [p.detach().clone() for p in closure.params]
+        return cls(closure.batch, closure.objective.penalty, at)
+
+    def holds(self, closure: Closure) -> bool:
+        """Whether ``closure`` is of the same rows, and the parameters are still there."""
+        if closure.batch is not self.batch or closure.objective.penalty is not self.penalty:
+            return False
+        return all(torch.equal(p, q) for p, q in zip(closure.params, self.at, strict=True))
 
 
 def minimum_norm_solve(matrix: Tensor, vector: Tensor, damping: float = 0.0) -> Tensor:
     """Solve ``matrix @ x = vector`` for a positive semi-definite matrix, shape (P, P).
 
-    The matrix is first scaled to unit diagonal, which makes the test for singularity blind to the
-    units of the columns. A singular system is solved on the range of the matrix, and the component
-    of ``x`` in its null space is removed, so that ``x`` has minimum norm in the original units.
+    See :class:`Factor`.
     """
-    if matrix.dtype in (torch.float16, torch.bfloat16):  # torch factorises no half precision
-        return minimum_norm_solve(matrix.float(), vector.float(), damping).to(matrix.dtype)
-    diagonal = matrix.diagonal()
-    scale = torch.where(diagonal > 0, diagonal, 1.0).rsqrt()
-    scaled = matrix * scale[:, None] * scale[None, :]
-    scaled.diagonal().add_(damping)
-    cutoff = 10 * len(vector) * torch.finfo(matrix.dtype).eps
-    factor, info = torch.linalg.cholesky_ex(scaled)
-    if bool((info == 0) & (factor.diagonal().square().min() > cutoff)):  # waits for the device
-        solved: Tensor = torch.cholesky_solve((scale * vector)[:, None], factor)
-        return solved.squeeze(1) * scale
-    if not bool(torch.isfinite(scaled).all()):
-        return torch.full_like(vector, torch.nan)  # diverged: the line search refuses it
-    eigenvalues, vectors = torch.linalg.eigh(scaled)
-    null = eigenvalues <= cutoff * eigenvalues[-1].clamp(min=1)
-    inverse = torch.where(null, 0.0, 1 / torch.where(null, 1.0, eigenvalues))
-    solution = scale * (vectors @ (inverse * (vectors.T @ (scale * vector))))
-    basis = torch.linalg.qr(scale[:, None] * vectors[:, null]).Q
-    inside: Tensor = solution - basis @ (basis.T @ solution)
-    before, after = ((scale * (matrix @ x - vector)).norm() for x in (solution, inside))
-    # With units 1e6 apart the basis has no digits left for the smallest; then keep the norm.
-    exact = bool(after <= 10 * before + cutoff * (scale * vector).norm())
-    best: Tensor = inside if exact else solution
-    return best
+    return Factor(matrix, damping).solve(vector)
 
 
-def _at_a_bound(closure: Closure, matrix: Tensor, gradient: Tensor) -> Tensor:
-    """Parameters other than ``weight`` that no longer matter, boolean (P,).
+def _at_a_bound(closure: Closure, matrix: Tensor, gradient: Tensor) -> Tensor | None:
+    """Parameters other than ``weight`` that no longer matter, boolean (P,); None without gaps.
 
     The gap below an ordinal level without rows falls for ever: its column of the Jacobian vanishes,
     and the step that Newton wants for it grows without bound and spoils the line search.
     """
-    weight = closure.objective.model.weight
-    own = torch.cat([torch.full((p.numel(),), p is not weight) for p in closure.params])
+    model = closure.objective.model
+    if type(model).intercepts is Model.intercepts:  # a bias always matters
+        return None
+    own = torch.cat([torch.full((p.numel(),), p is not model.weight) for p in closure.params])
     own = own.to(gradient.device)
     diagonal = torch.where(own, matrix.diagonal(), 0.0)
     eps = torch.finfo(matrix.dtype).eps

@@ -1,0 +1,173 @@
+"""Newton on a growing sample of the rows, whose Hessian then preconditions BFGS on all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from torchlogreg.objective import Closure
+from torchlogreg.optim.centring import Centred, near_zero
+from torchlogreg.optim.factor import Factor
+from torchlogreg.optim.newton import newton_iteration
+from torchlogreg.optim.quasi_newton import QuasiNewton
+from torchlogreg.optim.requirements import our_closure
+from torchlogreg.optim.sampling import sampled, stretches
+
+FIRST, LAST, GROWTH = 40, 400, 8
+"""Rows a parameter in the first and in the last sample, and how the samples between grow."""
+
+
+class SubsampledNewton(Optimizer):
+    """Newton's method for many more rows than parameters, in a handful of passes over them.
+
+    The first ``step``, which reads a few rows only:
+
+    1. Newton on a random sample, to the accuracy that its size can have; again on samples up to
+       ``GROWTH`` times larger each, up to ``LAST`` rows a parameter or an eighth of all.
+
+    Every other ``step``, which is one pass unless a line search is needed:
+
+    2. Direction by BFGS about the Hessian of the last sample, from the gradient on all rows.
+    3. The whole step; a shorter one where that does not lower the objective enough.
+    4. Where the sample misleads (the first try fails, the gradient falls by less than half, or
+       reaches where the sample has no curvature) the Hessian of all rows at the present parameters
+       takes its place: the method is then Newton's.
+
+    The error falls by about ``sqrt(parameters / sample)`` a pass at first and faster later,
+    whatever the condition of the columns. Small problems, where the sample would be most of the
+    rows, start with 4.
+
+    Parameters
+    ----------
+    params : iterable of nn.Parameter
+        All trainable parameters of the model.
+    lr : float
+        Only 1: the first step tried is Newton's.
+    generator : torch.Generator, optional
+        Source of the samples, on the CPU. Default: one of its own, seeded with 0 for each fit.
+
+    Attributes
+    ----------
+    n_hessians : int
+        How often the Hessian of all rows was needed.
+
+    Raises
+    ------
+    ValueError
+        If ``lr`` is not 1.
+    TypeError
+        In ``step``, if the closure is not one of :class:`torchlogreg.objective.Closure`.
+
+    References
+    ----------
+    Roosta-Khorasani and Mahoney, Sub-sampled Newton methods, Math. Program. 174 (2019); Erdogdu and
+    Montanari, Convergence rates of sub-sampled Newton methods (2015).
+    """
+
+    needs_full_batch = True
+    handles_nonsmooth = False
+    n_hessians = 0
+    _generator: torch.Generator | None = None  # of the class, since a copy takes only its state
+    _memory: Centred | None = None
+    _quasi: QuasiNewton | None = None
+    _sample: Factor | None = None
+    _stale = True
+
+    def __init__(
+        self,
+        params: Iterable[nn.Parameter],
+        lr: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        if lr != 1:
+            raise ValueError(f"SubsampledNewton takes whole steps, lr=1, not {lr=}")
+        super().__init__(params, {"lr": lr})
+        self._generator = generator
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Tensor:  # type: ignore[override]
+        """One iteration; returns the value before it, at first that on the first sample."""
+        closure = our_closure(closure, self)
+        new = self._memory is None or self._memory.X is not closure.batch.X
+        source = self._generator or torch.Generator().manual_seed(0)
+        memory = _centred(closure, source) if new else self._memory
+        with near_zero(closure, memory) as (near, self._memory):
+            sizes = _sizes(near)
+            if new:
+                self._quasi, self._sample, self._stale = None, None, True
+            if new and sizes:
+                return self._begin(near, sizes, source)
+            return self._continue(near)
+
+    def _begin(self, closure: Closure, sizes: list[int], source: torch.Generator) -> Tensor:
+        """Newton on sample after sample."""
+        objective, start = closure.objective, [p.clone() for p in closure.params]
+        first: Tensor | None = None
+        for size in sizes:
+            rows = sampled(closure.batch, size, source, objective.model.n_classes)
+            part, here = Closure(objective, rows, rows), [p.clone() for p in closure.params]
+            _set(closure, start)
+            value = part.value(smooth_only=True)
+            first = value if first is None else first
+            _set(closure, here)
+            if not bool(part.look() <= value):  # the last sample was separated, or a freak
+                _set(closure, start)
+            goal = 0.1 * sum(p.numel() for p in closure.params) / size
+            for _ in range(12 if size == sizes[0] else 4):
+                done = newton_iteration(part)
+                if not bool(-done.slope > goal * done.value.abs()):  # waits for the device
+                    break
+            self._sample = done.factor
+        self._quasi, self._stale = QuasiNewton(done.factor.solve), False
+        return value if first is None else first
+
+    def _continue(self, closure: Closure) -> Tensor:
+        """One iteration on all rows."""
+        value, gradient = closure(), closure.gradient()
+        if self._sample is not None and self._sample.misses(gradient) > 1e-3:
+            self._stale = True
+        if self._stale or self._quasi is None:
+            self._quasi = self._based_on_all(closure)
+        moved = self._quasi.descend(closure, tries=1 if self._sample is not None else 30)
+        if not moved.accepted and self._sample is not None:  # 4
+            self._quasi = self._based_on_all(closure)
+            moved = self._quasi.descend(closure)
+        self._stale = moved.contraction > 0.5
+        return value
+
+    def _based_on_all(self, closure: Closure) -> QuasiNewton:
+        self.n_hessians += 1
+        self._sample = None
+        return QuasiNewton(Factor(closure.hessian()).solve)
+
+
+def _sizes(closure: Closure) -> list[int]:
+    """Rows of the samples; none where the last would be most of the rows."""
+    n, P = len(closure.batch), sum(p.numel() for p in closure.params)
+    last = min(LAST * P, n // 8)
+    if last < FIRST * P:
+        return []
+    sizes = [last]
+    while sizes[0] > GROWTH * FIRST * P:
+        sizes.insert(0, sizes[0] // GROWTH)
+    if sizes[0] > 2 * FIRST * P:
+        sizes.insert(0, FIRST * P)
+    return sizes
+
+
+def _centred(closure: Closure, source: torch.Generator) -> Centred:
+    """Which columns are far from zero, as a few rows tell."""
+    X = closure.batch.X
+    few = stretches(len(X), 1024, source).to(X.device)
+    found = Centred.of(X[few])
+    found.X = X
+    return found
+
+
+def _set(closure: Closure, values: list[Tensor]) -> None:
+    for p, value in zip(closure.params, values, strict=True):
+        p.copy_(value)
