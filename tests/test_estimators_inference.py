@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.exceptions import ConvergenceWarning
+from test_estimators import noisy
 
 from reference_data import load
 from reference_values import TRUTH
@@ -149,3 +150,14 @@ def test_the_examples_of_the_docstrings_are_true(name: str) -> None:
     module = importlib.import_module(f"torchlogreg.estimators.{name}")
     failed, tried = doctest.testmod(module)
     assert (failed, tried > 0) == (0, True)
+
+
+def test_rows_for_inference_have_the_columns_of_the_fit() -> None:
+    # Columns in another order ended as "2.3e+18 standard errors from the maximum".
+    X, y = noisy(2)
+    frame = pd.DataFrame(X, columns=list("abc")[: X.shape[1]])
+    classifier = LogisticClassifier().fit(frame, y)
+    with pytest.raises(ValueError, match="same order"):
+        classifier.infer(frame[frame.columns[::-1]], y)
+    with pytest.raises(ValueError, match="yet now missing"):
+        classifier.summary(frame[["a"]], y)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from torchlogreg.base import Model
@@ -122,6 +122,8 @@ class Remembers(ABC):
         if (X is None) != (y is None):
             raise ValueError("one of X and y was passed, but both are needed, or none")
         if X is not None:
+            if not isinstance(X, Tensor):  # names and number of columns, as predict checks them
+                validate_data(self, X, reset=False, skip_check_array=True)
             return Given(X, y, sample_weight, offset)
         given: Given | None = getattr(self, "_given", None)
         if given is None:
