@@ -86,7 +86,7 @@ def trained(model: LogisticRegression, X: Tensor, y: Tensor, penalty: L2, thresh
     heading("5. Is there an optimum?")
     print(separation(X.cpu().numpy(), y.cpu().numpy()).describe(list(exam().feature_names)))
     heading(f"6. With a penalty ({penalty!r}) there is one")
-    result = fit(model, X, y, penalty=penalty)
+    result = fit(model, X, y, penalty=penalty, feature_names=exam().feature_names)
     print(result.message)
     print(f"weight {flat(model.weight)}, bias {flat(model.bias)}, objective {result.objective:.6f}")
     heading("7. The threshold")

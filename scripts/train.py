@@ -90,6 +90,7 @@ def train_one(
         model,
         split.X,
         split.y,
+        feature_names=dataset.feature_names,
         optimizer=optimizer,
         penalty=penalty,
         weighting=weighting,

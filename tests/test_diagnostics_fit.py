@@ -256,3 +256,27 @@ def test_thousands_of_columns_skip_what_would_take_too_long():
     with pytest.warns(ConvergenceWarning, match="all rows are on the right side"):
         result = fit(model, X, np.arange(20) % 2, max_epochs=999)
     assert [finding.kind for finding in result.diagnosis] == ["unchecked"]
+
+
+def test_names_can_be_given_for_what_has_none():
+    # scripts/train.py reads names from a file and trains on tensors: it spoke of "column 1".
+    X, y = quasi()
+    with pytest.warns(ConvergenceWarning, match="separated by 'gene'"):
+        fit(
+            LogisticRegression(3, dtype=F64),
+            torch.as_tensor(X.to_numpy()),
+            y == 2,
+            feature_names=["a", "gene", "c"],
+        )
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [(["a"], "1 feature names for 3 columns"), ("abc", "feature_names is the text 'abc'")],
+)
+def test_names_that_cannot_be_are_refused_before_anything_is_changed(names, message):
+    X, y = quasi()
+    model = LogisticRegression(3, dtype=F64)
+    with pytest.raises(ValueError, match=message):
+        fit(model, X, y == 2, feature_names=names)
+    assert not model.weight.any()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -86,6 +86,7 @@ def fit(
     weighting: Weighting | Rule | None = None,
     sample_weight: Any = None,
     offset: Any = None,
+    feature_names: Sequence[str] | None = None,
     batch_size: int | None = None,
     max_epochs: int = 100,
     tol: float = 1e-6,
@@ -120,6 +121,8 @@ def fit(
         The user's own weights; multiplied by the weighting's factors, then scaled to mean one.
     offset : array, shape (n,) or (n, r), optional
         Known part of the scores.
+    feature_names : sequence of str, length n_features, optional
+        For the diagnosis. Default: the columns of a frame, else their numbers.
     batch_size : int, optional
         Rows per step. Default: all.
     max_epochs : int
@@ -162,13 +165,14 @@ def fit(
     data = make_data(
         model, X, y, sample_weight=sample_weight, offset=offset, own_target=objective.own_loss
     )
+    names = names_of(X, feature_names, model.n_features)
     reason = ""
     if optimizer is None:
         optimizer, why = choose(objective, batch_size, adaptive=weighting.adaptive)
         reason = f"; optimizer {optimizer!r} was chosen: {why}"
     instance = resolve(optimizer, objective, batch_size, OPTIMIZERS)
     schedule = None if scheduler is None else scheduler(instance)
-    state = FitState(objective, instance, data, weighting, max_epochs, names_of(X))
+    state = FitState(objective, instance, data, weighting, max_epochs, names)
     started: list[Hook] = []
     with _last_looks(state, started):
         for hook in hooks:

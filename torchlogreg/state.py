@@ -61,7 +61,7 @@ class FitState:
         Empty while running.
     converged : bool
     feature_names : tuple of str, or None
-        The columns of a frame.
+        Given to ``fit``, or the columns of a frame.
     separation : Separation, Finding or None
         What the exact test for separated classes found, if it was needed.
     """

@@ -115,6 +115,25 @@ class Problem:
         return listed(columns, self.names)
 
 
-def names_of(X: Any) -> tuple[str, ...] | None:
-    """The column names of a frame, None for what has none."""
-    return tuple(str(c) for c in X.columns) if hasattr(X, "columns") else None
+def names_of(
+    X: Any, feature_names: Sequence[str] | None, n_features: int
+) -> tuple[str, ...] | None:
+    """The names given, else a frame's, else None.
+
+    Raises
+    ------
+    ValueError
+        If they are not as many as the columns.
+    """
+    if feature_names is None:
+        feature_names = getattr(X, "columns", None)
+    if feature_names is None:
+        return None
+    if isinstance(feature_names, str):
+        raise ValueError(
+            f"feature_names is the text {feature_names!r}, but a list of names is needed"
+        )
+    names = tuple(str(name) for name in feature_names)
+    if len(names) != n_features:
+        raise ValueError(f"{len(names)} feature names for {n_features} columns")
+    return names

@@ -73,9 +73,7 @@ def diagnose(
     data = make_data(
         model, X, y, sample_weight=sample_weight, offset=offset, own_target=objective.own_loss
     )
-    names = names_of(X) if feature_names is None else tuple(str(name) for name in feature_names)
-    if names is not None and len(names) != model.n_features:
-        raise ValueError(f"{len(names)} feature names for {model.n_features} columns")
+    names = names_of(X, feature_names, model.n_features)
     problem = Problem(objective, data, names)
     found = [*row_findings(problem), *column_findings(problem)]
     found += separation_findings(problem, find_separation(problem, seconds=float("inf")))

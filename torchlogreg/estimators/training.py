@@ -91,9 +91,6 @@ def train(
         X = columns.transform(X.to(torch.promote_types(X.dtype, model.weight.dtype)))
         unfold_(model, columns)
         penalty = _on_raw_columns(penalty, columns.scale.to(model.weight))
-    if "feature_names" in settings.facts:  # fit asks for columns, as a frame has them
-        X = X.view_as(X)
-        X.columns = settings.facts["feature_names"]  # type: ignore[attr-defined]
     recorder = _recorder(model, settings, columns)
     with one_warning():  # 2
         result = fit(
@@ -105,6 +102,7 @@ def train(
             weighting=settings.weighting,
             sample_weight=sample_weight,
             offset=offset,
+            feature_names=settings.facts.get("feature_names"),
             batch_size=settings.batch_size,
             max_epochs=settings.max_epochs,
             tol=settings.tol,
