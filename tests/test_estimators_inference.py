@@ -155,7 +155,7 @@ def test_the_examples_of_the_docstrings_are_true(name: str) -> None:
 def test_rows_for_inference_have_the_columns_of_the_fit() -> None:
     # Columns in another order ended as "2.3e+18 standard errors from the maximum".
     X, y = noisy(2)
-    frame = pd.DataFrame(X, columns=list("abc")[: X.shape[1]])
+    frame = pd.DataFrame(X, columns=list("abcd"))
     classifier = LogisticClassifier().fit(frame, y)
     with pytest.raises(ValueError, match="same order"):
         classifier.infer(frame[frame.columns[::-1]], y)
