@@ -16,6 +16,7 @@ from torchlogreg.base import Model
 from torchlogreg.combinators import Rule, as_weighting
 from torchlogreg.configuration import config
 from torchlogreg.convergence import ConvergenceWarning
+from torchlogreg.estimators.last_digits import LastDigits
 from torchlogreg.estimators.rescaled import OnRawColumns
 from torchlogreg.fit import FitResult, fit
 from torchlogreg.history import History
@@ -65,7 +66,7 @@ def train(
     1. Standardise: mean zero if there is an intercept to absorb it, standard deviation one. Exact
        least squares takes the raw columns, since rounding the centred ones would cost it digits.
     2. Fit, recording every epoch. A penalty keeps its meaning on raw columns.
-    3. Fold the standardisation back, in double precision.
+    3. Fold the standardisation back, in double precision, and restore digits that it has cost.
 
     Parameters
     ----------
@@ -85,7 +86,7 @@ def train(
     """
     if sample_weight is not None:
         sample_weight = as_tensor(sample_weight, "sample_weight", X.device)
-    columns, penalty = None, settings.penalty
+    columns, penalty, raw, last_digits = None, settings.penalty, X, LastDigits()
     if _gains_by_scaling(model, settings):  # 1
         columns = Standardizer.of(X, sample_weight, centre=_has_intercept(model))
         X = columns.transform(X.to(torch.promote_types(X.dtype, model.weight.dtype)))
@@ -106,11 +107,12 @@ def train(
             batch_size=settings.batch_size,
             max_epochs=settings.max_epochs,
             tol=settings.tol,
-            hooks=(recorder, *settings.hooks),
+            hooks=(recorder, last_digits, *settings.hooks),
             generator=settings.generator,
         )
     if columns is not None:
         fold_(model, columns)  # 3
+        last_digits.restore_(model, raw, settings.penalty)
     return result, recorder.history
 
 

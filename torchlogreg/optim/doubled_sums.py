@@ -16,7 +16,7 @@ from torchlogreg.models import OrdinalRegression, SoftmaxRegression
 from torchlogreg.optim.doubled import DOUBLED, Doubled
 from torchlogreg.penalties import L2, Penalty
 
-BLOCK = 2**17
+BLOCK = 2**18
 """Entries in a block of rows: temporaries stay in the cache."""
 
 
@@ -95,7 +95,7 @@ class Precise:
         With ``roots`` also an upper triangle ``U`` (P', P') whose square ``U'U`` is the curvature.
         """
         doubled = DOUBLED[self.model.nll]
-        r, k = len(self.weight.high), max(2, self.model.n_classes or 2)
+        r, k = len(self.weight.high), (self.model.n_classes or 2) - 1
         n = self.weight.high.new_tensor(float(len(batch)))
         by_weight = multiply(self.weight, two_product(torch.full_like(n, self.alpha), n))
         by_score = by_eta = DoubleDouble.of(by_weight.high.new_zeros(()))
