@@ -26,6 +26,8 @@ class Factor:
     ----------
     singular : bool
         Whether the matrix has a null space, or is not finite.
+    smallest_pivot : Tensor, scalar
+        Of the matrix with unit diagonal: about one over its condition number.
     """
 
     def __init__(self, matrix: Tensor, damping: float = 0.0) -> None:
@@ -41,7 +43,9 @@ class Factor:
         self._cutoff = cutoff = 10 * len(matrix) * torch.finfo(matrix.dtype).eps
         self._lower, info = torch.linalg.cholesky_ex(scaled)  # 2
         pivots = self._lower.diagonal()
-        self.singular = not bool((info == 0) & (pivots.min() > cutoff**0.5))  # waits for the device
+        self.smallest_pivot = pivots.min().square()
+        sound = (info == 0) & (self.smallest_pivot > cutoff)
+        self.singular = not bool(sound)  # waits for the device
         self._inverse: Tensor | None = None
         if self.singular and bool(torch.isfinite(scaled).all()):
             eigenvalues, self._vectors = torch.linalg.eigh(scaled)  # 3

@@ -15,6 +15,7 @@ from torchlogreg.double_double import DoubleDouble
 from torchlogreg.losses import squared_error
 from torchlogreg.models import LinearRegression
 from torchlogreg.objective import Closure, Objective
+from torchlogreg.optim.normal_equations import SMALL, normal_equations
 from torchlogreg.optim.refinement import minimum_norm
 from torchlogreg.optim.requirements import our_closure
 from torchlogreg.penalties import L2
@@ -22,6 +23,10 @@ from torchlogreg.penalties import L2
 
 class LeastSquares(Optimizer):
     """Linear regression in one step: QR, then refinement in doubled precision.
+
+    For more than ``normal_equations.SMALL`` numbers in ``X`` whose columns are sound, the normal
+    equations, refined with residuals of float64, are ten times faster and lose a digit or two; see
+    :mod:`torchlogreg.optim.normal_equations`. All else:
 
     1. Design ``[X, 1]`` of the trainable parameters, its columns in units that are powers of two;
        response ``y - offset`` less what frozen parameters explain, exact.
@@ -99,6 +104,12 @@ class LeastSquares(Optimizer):
         model, penalty = objective.model, objective.penalty
         alpha = 0.0 if penalty is None else penalty.alpha
         ridge = alpha * len(batch) / 2  # the loss is a mean, without a factor one half
+        trained = [p.requires_grad for p in (model.weight, model.bias) if p is not None]
+        if batch.X.numel() > SMALL and all(trained):
+            z = normal_equations(batch, bias=model.bias is not None, ridge=ridge)
+            if z is not None:
+                self.rank, self.exact, self.note = len(z), True, ""
+                return z
         plain = bool((batch.sample_weight == 1).all())
         design = Design(
             batch.X,
@@ -107,7 +118,6 @@ class LeastSquares(Optimizer):
             ridge=ridge,
         )
         unit, y = design.response(batch.y, batch.offset)  # 1
-        trained = [p.requires_grad for p in (model.weight, model.bias) if p is not None]
         design, y = _without_frozen(design, y, unit, model, trained)
         R = design.triangle()  # 2
         dtype = model.weight.dtype
