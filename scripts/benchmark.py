@@ -1,10 +1,10 @@
-"""Measure what is promised: correct digits, film speed, the cost of hooks."""
+"""Measure what is promised: correct digits, film speed, the cost of hooks, speed of solvers."""
 
 from __future__ import annotations
 
 import argparse
 
-from benchmarks import digits, films, hooks
+from benchmarks import compare, digits, films, gpu, hooks, solvers
 from common import main_guard
 
 DESCRIPTION = """\
@@ -12,10 +12,17 @@ Benchmarks behind the figures in the README and under docs/. Contenders take tur
 so read the ratios: absolute times on a shared machine promise nothing.
 """
 
-BENCHMARKS = {"digits": digits, "films": films, "hooks": hooks}
+BENCHMARKS = {
+    "digits": digits,
+    "films": films,
+    "hooks": hooks,
+    "solvers": solvers,
+    "compare": compare,
+    "gpu": gpu,
+}
 
 
-def main() -> None:
+def main() -> int | None:
     """Run the benchmark that was named."""
     p = argparse.ArgumentParser(
         description=DESCRIPTION,
@@ -33,7 +40,8 @@ def main() -> None:
         )
         module.add_options(sub)
     args = p.parse_args()
-    BENCHMARKS[args.benchmark].run(args)
+    status: int | None = BENCHMARKS[args.benchmark].run(args)
+    return status
 
 
 if __name__ == "__main__":

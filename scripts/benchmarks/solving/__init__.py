@@ -1,0 +1,1 @@
+"""How solvers are raced: problems, reference optima, contenders, workers, rounds and reports."""

@@ -1,0 +1,324 @@
+"""The race of solvers judges rightly: wrong, crashing, slow and absent contenders are rows."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+TESTS = Path(__file__).parent
+SCRIPTS = TESTS.parent / "scripts"
+sys.path.insert(0, str(SCRIPTS))
+try:
+    from benchmarks.compare import Outcome
+    from benchmarks.solving import chart, generators, objectives, problems, report
+    from benchmarks.solving.contender import Answer
+    from benchmarks.solving.contest import Contest, best_peer, repeats
+    from benchmarks.solving.judge import judge
+    from benchmarks.solving.problems import PROBLEMS, Data
+    from benchmarks.solving.reference import reference
+    from benchmarks.solving.sweep import Entry
+finally:
+    sys.path.remove(str(SCRIPTS))
+
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(TESTS), "OMP_NUM_THREADS": "1"}
+SMALL = {"n": 300, "p": 6, "k": 3}
+SMOOTH = ("tall-1k-20", "softmax", "ridge", "ols", "wide", "fit+errors")
+SPARSE = ("lasso", "l1-logistic", "sparse-l1")
+
+
+def made(name: str, folder: Path, **new: object) -> Data:
+    """A small version of a problem."""
+    small = SMALL | ({"p": 40, "density": 0.1} if name.startswith("sparse") else {}) | new
+    return problems.make(dataclasses.replace(PROBLEMS[name], **small), folder)
+
+
+def benchmark(*arguments: object, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    """scripts/benchmark.py in a process of its own."""
+    command = [sys.executable, str(SCRIPTS / "benchmark.py"), *map(str, arguments)]
+    return subprocess.run(
+        command, capture_output=True, text=True, env=ENVIRONMENT, timeout=timeout, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def raced(tmp_path_factory):
+    """One run with all the contenders that misbehave: what it printed, and its JSON."""
+    folder = tmp_path_factory.mktemp("race")
+    done = benchmark(
+        "solvers", "--problems", "tall-1k-20", "--rows", 200, "--columns", 3, "--threads", 1,
+        "--rounds", 2, "--limit", 5, "--also", "bench_contenders", "--json", folder / "r.json",
+        "--chart", folder / "r.png", "--only", "torchlogreg", "exact", "wrong", "crash", "sleep",
+        "refuse", "fickle", "absent",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done, json.loads((folder / "r.json").read_text()), folder
+
+
+def entry(raced, contender: str, target: float) -> dict:
+    """A row of the JSON."""
+    found = raced[1]["results"][0]["entries"]
+    return next(e for e in found if e["contender"] == contender and e["target"] == target)
+
+
+@pytest.mark.parametrize(
+    ("contender", "status", "words"),
+    [
+        ("wrong", "not reached", "suboptimality"),
+        ("crash", "crashed", "exit status 3: out of luck"),
+        ("sleep", "over time", "over"),
+        ("refuse", "refused", "ValueError: not these rows"),
+        ("fickle", "wrong", "suboptimality"),
+        ("absent", "missing", "pip install no-such-thing"),
+    ],
+)
+def test_misbehaviour_is_a_row_and_not_the_end(raced, contender, status, words):
+    for target in (1e-4, 1e-10):
+        row = entry(raced, contender, target)
+        assert row["status"] == status and words in row["words"]
+    assert f"{status}: " in raced[0].stdout
+    assert "pip install no-such-thing" in raced[0].stdout.splitlines()[0]
+
+
+def test_the_cheapest_setting_that_reaches_each_target_is_timed(raced):
+    loose, tight = (entry(raced, "exact", t) for t in (1e-4, 1e-10))
+    assert loose["status"] == tight["status"] == "ok"
+    assert loose["setting"]["off"] > tight["setting"]["off"]
+    assert 0 < max(loose["suboptimality"]) <= 1e-4 and max(tight["suboptimality"]) <= 1e-10
+    assert len(loose["seconds"]) == len(loose["cpu"]) == 2
+
+
+def test_ours_is_certified_and_the_ratio_is_that_of_the_rounds(raced):
+    result = raced[1]["results"][0]
+    ours = entry(raced, "torchlogreg", 1e-10)
+    assert ours["status"] == "ok" and ours["ours"] and ours["optimality"] <= ours["setting"]["tol"]
+    assert result["best_peer"]["1e-10"] == "exact"
+    exact = entry(raced, "exact", 1e-10)["seconds"]
+    rounds = [a / b for a, b in zip(exact, ours["seconds"], strict=True)]
+    assert result["ratio"]["1e-10"]["least"] == pytest.approx(min(rounds))
+    assert len(result["pass_seconds"]) == 2 and ours["passes"] > 0
+
+
+def test_json_says_what_where_and_how(raced):
+    facts = raced[1]
+    assert facts["schema"] == report.SCHEMA and facts["suboptimality"] == "(f - f*) / |f*|"
+    assert facts["machine"]["versions"]["torch"] and facts["machine"]["cores"] >= 1
+    assert facts["arguments"]["rounds"] == 2
+    assert facts["results"][0]["problem"]["n"] == 200
+    assert facts["results"][0]["reference"]["certificate"] < 1e-13
+
+
+def test_chart_is_drawn_from_the_json(raced, tmp_path):
+    assert (raced[2] / "r.png").read_bytes().startswith(b"\x89PNG")
+    chart.draw(raced[1], tmp_path / "dark.png", "dark")
+    assert (tmp_path / "dark.png").read_bytes().startswith(b"\x89PNG")
+    assert chart.shown(raced[1])[0]["ours"]
+
+
+def test_interruption_keeps_what_was_measured(tmp_path):
+    path = tmp_path / "cut.json"
+    command = [
+        sys.executable, SCRIPTS / "benchmark.py", "solvers", "--problems", "tall-1k-20", "--rows",
+        "100", "--columns", "2", "--threads", "1", "2", "--limit", "100", "--rounds", "1", "--also",
+        "bench_contenders", "--only", "exact", "--json", path, "--data", "gaussian", "heavy",
+        "collinear", "dummies", "sorted", "rare", "--seeds", *map(str, range(50)),
+    ]  # fmt: skip
+    process = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=-1)
+    for _ in range(600):
+        if path.exists():
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and b"interrupted" in err
+    assert json.loads(path.read_text())["results"]
+
+
+@pytest.mark.parametrize("design", generators.DESIGNS)
+@pytest.mark.parametrize("name", SMOOTH)
+def test_reference_is_an_optimum_on_every_design(name, design, tmp_path):
+    data = made(name, tmp_path, data=design)
+    best = reference(data)
+    weight, bias = objectives.gradient(data, best.weight, best.bias)
+    assert best.certificate < 1e-13
+    units = 1 + float(np.abs(data.X).max())
+    assert np.abs(weight).max() < 1e-7 * units and np.abs(bias).max() * data.spec.intercept < 1e-7
+
+
+@pytest.mark.parametrize("name", SPARSE)
+def test_reference_under_l1_satisfies_its_conditions(name, tmp_path):
+    data = made(name, tmp_path)
+    best = reference(data)
+    slope = objectives.gradient(data, best.weight, best.bias)[0]
+    zero = best.weight == 0
+    assert zero.any() and not zero.all()
+    assert np.abs(slope[zero]).max() <= data.spec.l1 * (1 + 1e-9)
+    np.testing.assert_allclose(slope[~zero], -data.spec.l1 * np.sign(best.weight[~zero]), rtol=1e-9)
+
+
+def test_reference_equals_our_own_fit(tmp_path):
+    from torchlogreg import LogisticRegression, fit
+    from torchlogreg.penalties import L2
+
+    data = made("tall-1k-20", tmp_path)
+    import torch
+
+    model = LogisticRegression(6, dtype=torch.float64)
+    result = fit(model, data.X, data.y, penalty=L2(data.spec.l2), tol=1e-10)
+    assert result.objective == pytest.approx(reference(data).value, rel=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda a: a._replace(weight=a.weight[:, :-1]), "shapes"),
+        (lambda a: a._replace(weight=a.weight * np.nan), "not finite"),
+        (lambda a: a._replace(errors=None), "no standard errors"),
+        (lambda a: a._replace(errors=a.errors * 1.5), ""),
+    ],
+)
+def test_judge_sees_what_is_wrong(change, words, tmp_path):
+    data = made("fit+errors", tmp_path)
+    best = reference(data)
+    right = Answer(best.weight, best.bias, errors=best.errors)
+    assert judge(data, best, right).reaches(1e-10)
+    verdict = judge(data, best, change(right))
+    assert not verdict.reaches(1e-4) and words in verdict.words
+
+
+def test_judge_doubts_a_reference_that_is_beaten(tmp_path):
+    data = made("tall-1k-20", tmp_path)
+    best = reference(data)
+    beaten = best._replace(value=best.value * (1 + 1e-6))
+    verdict = judge(data, beaten, Answer(best.weight, best.bias))
+    assert not verdict.reaches(1e-4) and "lower than the reference" in verdict.words
+
+
+def test_judge_of_the_loop_wants_every_cost_and_lawful_weights(tmp_path):
+    data = problems.make(PROBLEMS["cost-logger-weighted"], tmp_path)
+    row = np.where(data.y > 0, 1.25, 1.0)
+    best = reference(data, row)
+    right = Answer(best.weight, best.bias, costs=np.ones(200), row_weight=row)
+    assert judge(data, best, right).reaches(1e-10)
+    assert "200" in judge(data, best, right._replace(costs=np.ones(199))).words
+    heavy = right._replace(row_weight=np.where(data.y > 0, 3.0, 1.0))
+    assert "proportion 3" in judge(data, best, heavy).words
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_rows_come_back_from_their_folder_as_they_were_made(name, tmp_path):
+    new = {} if PROBLEMS[name].loop else {"n": 50, "p": 30}
+    data = problems.make(dataclasses.replace(PROBLEMS[name], **new), tmp_path / "a")
+    again = problems.make(dataclasses.replace(PROBLEMS[name], **new), tmp_path / "b")
+    assert data.spec == again.spec and data.X.shape == (data.spec.n, data.spec.p)
+    assert data.X.dtype == np.float64 and np.array_equal(data.y, again.y)
+    other = data.X != again.X
+    assert not (other.nnz if data.spec.density < 1 else other.any())
+
+
+def test_hostile_designs_are_what_they_say(tmp_path):
+    ill = made("tall-1k-20", tmp_path / "g", n=5000, p=20)
+    assert 5e2 < np.linalg.cond(ill.X) < 2e3
+    rare = made("tall-1k-20", tmp_path / "r", n=50_000, data="rare")
+    assert 5e-4 < rare.y.mean() < 2e-3
+    assert (np.diff(made("tall-1k-20", tmp_path / "s", data="sorted").y) >= 0).all()
+    assert np.linalg.cond(made("tall-1k-20", tmp_path / "c", data="collinear").X) > 1e5
+
+
+def contest_of(*entries: Entry) -> Contest:
+    """A result without its rows."""
+    return Contest(PROBLEMS["ridge"], None, 2, list(entries), [0.01])  # type: ignore[arg-type]
+
+
+def test_a_slow_peer_is_best_only_if_alone_and_failures_never():
+    fast = Entry("a", 1e-4, seconds=[2.0, 2.0])
+    slow = Entry("b", 1e-4, status="slow", seconds=[1.9])
+    wrong = Entry("c", 1e-4, status="wrong", seconds=[0.1])
+    mine = Entry("torchlogreg", 1e-4, ours=True, seconds=[1.0, 0.5])
+    assert best_peer([fast, wrong, mine], 1e-4) is fast
+    assert best_peer([slow, wrong], 1e-4) is slow and best_peer([wrong, mine], 1e-4) is None
+    spread = report.ratio(contest_of(fast, mine), 1e-4)
+    assert spread is not None and spread == (3.0, 2.0, 4.0)
+    assert "asked: 1.8" in report.sentence(contest_of(fast, mine), 1e-4)
+
+
+def test_short_solves_are_repeated_until_they_can_be_timed():
+    assert [repeats(s) for s in (1.0, 0.05, 0.01, 1e-9)] == [1, 1, 5, 100]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "slower"),
+    [
+        ([1.0, 1.0, 1.0], False),
+        ([1.05, 1.05, 1.05], False),
+        ([1.0, 1.5, 1.5], False),  # its fastest is as fast: noise
+        ([1.2, 1.3, 1.2], True),
+        ([0.5, 0.5, 0.5], False),
+    ],
+)
+def test_compare_calls_slower_what_is_beyond_the_band(seconds, slower):
+    base = Entry("torchlogreg", 1e-8, seconds=[1.0, 1.0, 1.0])
+    head = Entry("torchlogreg", 1e-8, seconds=seconds)
+    assert Outcome(PROBLEMS["ridge"], base, head).slower(0.1) is slower
+    broken = Entry("torchlogreg", 1e-8, status="crashed")
+    assert Outcome(PROBLEMS["ridge"], base, broken).slower(0.1)
+    assert not Outcome(PROBLEMS["ridge"], broken, head).slower(0.1)
+
+
+@pytest.mark.slow
+def test_compare_of_a_commit_with_itself_finds_nothing_slower(tmp_path):
+    # A band of ten: no assertion on time, only that both trees were checked out and solved.
+    done = benchmark(
+        "compare", "HEAD", "HEAD", "--problems", "tall-1k-20", "--rows", 200, "--columns", 3,
+        "--rounds", 1, "--band", 10, "--threads", 1,
+    )  # fmt: skip
+    if "not a git repository" in done.stderr:
+        pytest.skip("no git history here")
+    assert done.returncode == 0, done.stderr
+    assert "nothing slower" in done.stdout
+    trees = subprocess.run(["git", "worktree", "list"], capture_output=True, text=True, cwd=TESTS)
+    assert "compare-" not in trees.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("compare", "no-such-commit", "HEAD"), "git worktree add failed"),
+        (("solvers", "--rounds", "0"), "--rounds is 0, but it is above 0"),
+        (("solvers", "--targets", "-1"), "--targets has -1.0, but all are above 0"),
+        (("solvers", "--only", "nobody"), "--only has 'nobody', but contenders are torchlogreg"),
+    ],
+)
+def test_bad_requests_are_one_line(arguments, words):
+    done = benchmark(*arguments)
+    assert done.returncode == 2 and words in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_gpu_says_in_one_line_that_there_is_none():
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    done = benchmark("gpu")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and not done.stdout
+    assert "no CUDA device" in done.stderr
+
+
+def test_gpu_program_runs_on_the_cpu_and_says_so(tmp_path):
+    done = benchmark(
+        "gpu", "--device", "cpu", "--rows", 2000, "--columns", 4, "--rounds", 1, "--only",
+        "torchlogreg", "--json", tmp_path / "g.json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("the CPU, not a GPU") and "of the copy" in done.stdout
+    facts = json.loads((tmp_path / "g.json").read_text())
+    assert facts["results"][0]["problem"]["dtype"] == "float32"
+    assert facts["results"][0]["entries"][0]["status"] == "ok"
