@@ -55,7 +55,7 @@ def alpha_max(
         newton = Newton(alone.params)
         for _ in range(100):
             before = alone.value(data)
-            newton.step(alone.closure(data, data))  # type: ignore[arg-type]
+            newton.step(alone.closure(data, data))
             if bool(before - alone.value(data) <= alone.closure(data, data).rounding(before)):
                 break
     model.weight.requires_grad_(True)

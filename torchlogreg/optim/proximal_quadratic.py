@@ -36,7 +36,8 @@ class Quadratic:
 
     def residual(self, u: Tensor, downhill: Tensor) -> Tensor:
         """Length of the proximal gradient step, given ``downhill = b - H u``; 0 at a minimum."""
-        return torch.linalg.vector_norm(self.prox(u + downhill) - u)
+        length: Tensor = torch.linalg.vector_norm(self.prox(u + downhill) - u)
+        return length
 
 
 def minimise(
@@ -121,7 +122,7 @@ def _stationary(problem: Quadratic, chosen: Tensor, signs: Tensor) -> tuple[Tens
 
 
 def _descend(problem: Quadratic, u: Tensor, goal: Tensor) -> Tensor:
-    """Feature-sign search (Lee et al., 2007): Newton steps on the support, one entry more at a time.
+    """Feature-sign search (Lee et al., 2007): Newton on the support, one entry more at a time.
 
     Each step goes to the lowest point on its way, exactly, so that no pattern of signs comes twice.
     """
@@ -146,7 +147,7 @@ def _descend(problem: Quadratic, u: Tensor, goal: Tensor) -> Tensor:
 
 
 def _lowest(problem: Quadratic, u: Tensor, chosen: Tensor, way: Tensor, slope: Tensor) -> Tensor:
-    """The lowest point from ``u[chosen]`` along ``way``: slopes are linear between zeros of entries.
+    """The lowest point from ``u[chosen]`` along ``way``: slopes are linear between crossings.
 
     ``slope`` is that at the start, where the whole step would be right if no entry changed sign.
     """

@@ -17,9 +17,9 @@ from torch import Tensor
 from torchlogreg.closed_form import curvatures, has_slopes, losses_and_slopes
 from torchlogreg.curvature import intercept_jacobian, mix_matrix
 from torchlogreg.data import Batch
-from torchlogreg.losses import slopes, squared_error
+from torchlogreg.losses import squared_error
 from torchlogreg.objective import Closure
-from torchlogreg.passes import Found, total
+from torchlogreg.passes import Found, evaluate, total
 
 KEPT = 2**23
 """Entries of ``X`` that are kept as gathered columns, 64 MB in float64; more are fetched anew."""
@@ -189,10 +189,16 @@ def found_at(closure: Closure, eta: Tensor) -> Found:
     objective, batch = closure.objective, closure.batch
     model, penalty = objective.model, objective.penalty
     loss = objective.loss
+    if penalty is not None and penalty.needs_rows:
+        return evaluate(model, loss, penalty, objective.params, batch)
     if has_slopes(loss):
         losses, by_eta = losses_and_slopes(loss, eta, batch.y)
     else:
-        losses, by_eta = loss(eta, batch.y), slopes(loss, eta, batch.y)
+        with torch.enable_grad():
+            leaf = eta.detach().requires_grad_()
+            losses = loss(leaf, batch.y)
+            (by_eta,) = torch.autograd.grad(losses.sum(), leaf)
+        losses = losses.detach()
     value = total(model, penalty, batch, eta, losses, smooth_only=True)
     by_eta = by_eta * (batch.sample_weight / len(batch))[:, None]
     gradient = intercept_jacobian(model).T @ by_eta.sum(0)
