@@ -40,8 +40,8 @@ INVERSE_FACTORIALS = (
 )
 """1/1!, ..., 1/6! as high and low parts."""
 
-FARTHEST = 700.0
-"""Arguments of ``exp`` are clamped to +-700: the result is still a normal number."""
+FARTHEST = 600.0
+"""Arguments of ``exp`` are clamped to +-600: the result is still a normal number."""
 
 
 def multiply(x: DoubleDouble, y: DoubleDouble) -> DoubleDouble:
@@ -60,14 +60,14 @@ def reciprocal(x: DoubleDouble) -> DoubleDouble:
 
 
 def expm1(x: DoubleDouble) -> DoubleDouble:
-    """``e^x - 1``, to the relative precision of ``x`` near zero; ``x`` is clamped to +-700."""
+    """``e^x - 1``, to the relative precision of ``x`` near zero; ``x`` is clamped to +-600."""
     e, m = _reduced_expm1(x)
     scaled = DoubleDouble(torch.ldexp(e.high, m), torch.ldexp(e.low, m))
     return scaled + two_sum(torch.ldexp(torch.ones_like(m), m), torch.full_like(m, -1.0))
 
 
 def exp(x: DoubleDouble) -> DoubleDouble:
-    """``e^x``; ``x`` is clamped to +-700."""
+    """``e^x``; ``x`` is clamped to +-600."""
     e, m = _reduced_expm1(x)
     e = e + DoubleDouble.of(torch.ones_like(m))
     return DoubleDouble(torch.ldexp(e.high, m), torch.ldexp(e.low, m))

@@ -58,7 +58,7 @@ def inverse_gram(X: Tensor, sample_weight: Tensor | None = None, *, bias: bool =
     eye = torch.eye(P, dtype=R.dtype, device=R.device)
     Z = DoubleDouble.of(normal_solve(R, eye))
     if n * P * P <= REFINED:
-        Z = _refined(R, design.gram(), Z)
+        Z = refined_inverse(R, design.gram(), Z)
     inverse = Z.value
     inverse = 0.5 * (inverse + inverse.T)
     return inverse / design.unit[:, None] / design.unit[None, :]
@@ -104,8 +104,17 @@ def rank_of(R: Tensor) -> int:
     return int((values > CUTOFF * values[0]).sum())
 
 
-def _refined(R: Tensor, G: DoubleDouble, Z: DoubleDouble) -> DoubleDouble:
-    """Newton's iteration for ``G^-1`` with residuals of doubled precision."""
+def refined_inverse(R: Tensor, G: DoubleDouble, Z: DoubleDouble) -> DoubleDouble:
+    """Newton's iteration for ``G^-1`` with residuals of doubled precision.
+
+    Parameters
+    ----------
+    R : Tensor, shape (P, P)
+        Upper triangle, ``R'R`` nearly ``G``.
+    G : DoubleDouble, shape (P, P)
+    Z : DoubleDouble, shape (P, P)
+        The first approximation of the inverse.
+    """
     eye = torch.eye(len(R), dtype=R.dtype, device=R.device)
     for _ in range(10):
         columns = []

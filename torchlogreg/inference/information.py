@@ -9,6 +9,7 @@
 5. Linear regression, whose digits are compared with certified ones, gets its residual sum of
    squares and, where columns are collinear, its inverse in doubled precision
    (:mod:`torchlogreg.gram`), as long as that takes little time.
+6. So do the others where columns are nearly collinear: :mod:`torchlogreg.inference.doubled`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from torch import Tensor
 from torchlogreg.data import Batch
 from torchlogreg.gram import REFINED, inverse_gram, residual_sum_of_squares
 from torchlogreg.inference.affine import AffineForm
+from torchlogreg.inference.doubled import doubled_inverse
 from torchlogreg.inference.rows import BLOCK, Problem
 
 SQUARED_IS_FINE = 1e-3
@@ -28,6 +30,9 @@ SQUARED_IS_FINE = 1e-3
 
 INFLATED = 20.0
 """Variance inflation from which linear regression inverts in doubled precision."""
+
+COLLINEAR = 200.0
+"""Variance inflation from which the other models do, in small problems."""
 
 QUICK = 2**15
 """Entries of X up to which doubled precision costs a few milliseconds."""
@@ -174,6 +179,10 @@ class Information:
                     return inverse_gram(data.X, data.sample_weight, bias=bias).to(factor)  # 5
                 except ValueError:  # singular by a stricter measure than ours
                     pass
+        if not problem.linear and bool(inflation.max() > COLLINEAR):
+            doubled = doubled_inverse(problem)  # 6
+            if doubled is not None:
+                return doubled
         root = problem.basis.back @ factor
         matrix: Tensor = root @ root.T
         return matrix

@@ -101,10 +101,10 @@ class Precise:
         by_score = by_eta = DoubleDouble.of(by_weight.high.new_zeros(()))
         triangle = self._penalty_rows(columns, len(batch)) if roots else None
         for block in batch.blocks(BLOCK // (r * k) if roots else BLOCK):
-            eta, intercepts = self._eta(block)
+            eta, intercepts = self.eta(block)
             slopes = doubled.slopes(eta, block.y, intercepts) * block.sample_weight[:, None]
             scores = self._by_score(slopes)
-            by_weight = by_weight + _stacked([vecmat(scores[:, a], block.X) for a in range(r)])
+            by_weight = by_weight + stacked([vecmat(scores[:, a], block.X) for a in range(r)])
             by_score = total(scores, 0) + by_score
             by_eta = total(slopes, 0) + by_eta
             if triangle is not None:
@@ -147,11 +147,11 @@ class Precise:
         gaps = (start[1:] - start[:-1]).value
         model.gaps.copy_(gaps + torch.log(-torch.expm1(-gaps)))  # the inverse of softplus
 
-    def _eta(self, block: Batch) -> tuple[DoubleDouble, DoubleDouble]:
+    def eta(self, block: Batch) -> tuple[DoubleDouble, DoubleDouble]:
         """``eta`` (n, k) and the intercepts in it (k,)."""
         mix, r = self.model.mix, len(self.weight.high)
         parts = [matvec(block.X, self.weight[a]) for a in range(r)]
-        scores = _stacked(parts)
+        scores = stacked(parts)
         scores = DoubleDouble(scores.high.T, scores.low.T)
         if block.offset is not None:
             known = block.offset.unsqueeze(1) if block.offset.ndim == 1 else block.offset
@@ -213,7 +213,7 @@ class Precise:
         return torch.nn.functional.pad(rows, (0, m))
 
 
-def _stacked(parts: list[DoubleDouble]) -> DoubleDouble:
+def stacked(parts: list[DoubleDouble]) -> DoubleDouble:
     """Vectors as rows of a matrix."""
     return DoubleDouble(
         torch.stack([part.high for part in parts]), torch.stack([part.low for part in parts])

@@ -64,6 +64,23 @@ def can_polish(objective: Objective, batch: Batch) -> bool:
 def polish_(objective: Objective, batch: Batch) -> bool:
     """Move the parameters to the optimum, rounded once; False, and no move, where that fails.
 
+    Parameters
+    ----------
+    objective : Objective
+        One for which :func:`can_polish` is true, near its optimum.
+    batch : Batch
+        All rows.
+    """
+    found = polished(objective, batch)
+    if found is not None:
+        found.write_()
+    return found is not None
+
+
+@torch.no_grad()
+def polished(objective: Objective, batch: Batch) -> Precise | None:
+    """The optimum in doubled precision, from parameters near it; None where that fails.
+
     1. The parameters as they are, in two floats each.
     2. Gradient in doubled precision; where the last correction was large, also the triangle of the
        rows ``sqrt(w_i C_i) D_i``, on centred columns.
@@ -85,17 +102,16 @@ def polish_(objective: Objective, batch: Batch) -> bool:
         gradient, fresh = at.sums(batch, columns, roots=triangle is None or before > CLOSE)  # 2
         triangle = triangle if fresh is None else _Triangle.of(fresh)
         if triangle is None or triangle.weakest <= triangle.eps * (1 + columns.far):
-            return False
+            return None
         half = triangle.half_solve(gradient)  # 3
         distance = float(half.norm())
         if not distance <= 0.5 * before:  # 4
-            return False
+            return None
         at = at.moved(-triangle.other_half(half), columns)
         if distance * max(distance, triangle.eps / triangle.weakest) <= DONE:
-            at.write_()
-            return True
+            return at
         before = distance
-    return False
+    return None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
