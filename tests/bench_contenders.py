@@ -58,12 +58,12 @@ def start_refuse(data: Data, threads: int) -> Solve:
 
 
 def start_fickle(data: Data, threads: int) -> Solve:
-    """Right in its sweep (two solves), wrong when timed."""
+    """Right in its sweep (a few solves), wrong when timed."""
     calls: list[int] = []
 
     def solve(setting: Setting) -> Answer:
         calls.append(1)
-        return answering(0.0 if len(calls) <= 2 else 0.5, setting, data)
+        return answering(0.0 if len(calls) <= 8 else 0.5, setting, data)
 
     return solve
 

@@ -6,13 +6,14 @@ import argparse
 import dataclasses
 import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from tqdm import tqdm
 
 from benchmarks.solving import chart, generators, problems, report
 from benchmarks.solving.contender import Contender
-from benchmarks.solving.contest import Contest, Rules, contest
+from benchmarks.solving.contest import Contest, Pool, Rules, contest
 from benchmarks.solving.ours import PASS
 from benchmarks.solving.problems import PROBLEMS, Spec
 from benchmarks.solving.reference import reference
@@ -139,8 +140,13 @@ def race(args: argparse.Namespace, specs: Sequence[Spec]) -> list[Contest]:
         print(f"left out, for they are not installed: pip install {' '.join(absent)}\n")
     results: list[Contest] = []
     try:
-        for spec in specs:
-            one_problem(spec, args, field_of, results)
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="workers-")))
+            pools = {t: Pool(folder, rules(t, args)) for t in args.threads}
+            for pool in pools.values():
+                stack.callback(pool.close)
+            for spec in specs:
+                one_problem(spec, args, field_of, pools, results)
     except KeyboardInterrupt as stop:
         results += [r for r in stop.args if isinstance(r, Contest)]
         raise
@@ -154,30 +160,38 @@ def race(args: argparse.Namespace, specs: Sequence[Spec]) -> list[Contest]:
     return results
 
 
+def rules(threads: int, args: argparse.Namespace) -> Rules:
+    """How contenders are measured with so many threads."""
+    return Rules(
+        threads,
+        tuple(args.targets),
+        args.rounds,
+        args.limit,
+        args.slow,
+        optimizers=tuple(args.optimizer),
+        also=tuple(args.also),
+    )
+
+
 def one_problem(
-    spec: Spec, args: argparse.Namespace, field_of: dict[str, Contender], results: list[Contest]
+    spec: Spec,
+    args: argparse.Namespace,
+    field_of: dict[str, Contender],
+    pools: dict[int, Pool],
+    results: list[Contest],
 ) -> None:
     """Make the rows and their optimum once, race at every number of threads."""
     with tempfile.TemporaryDirectory(prefix="solvers-") as name, bar(spec.name) as shown:
         shown.set_postfix_str("rows and reference optimum")
         data = problems.make(spec, Path(name))
         best = reference(data)
-        for threads in args.threads:
-            rules = Rules(
-                threads,
-                (max(args.targets),) if spec.loop else tuple(args.targets),
-                args.rounds,
-                args.limit,
-                args.slow,
-                optimizers=tuple(args.optimizer),
-                also=tuple(args.also),
-            )
+        for threads, pool in pools.items():
 
             def say(words: str, threads: int = threads) -> None:
                 shown.set_postfix_str(f"{threads} threads, {words}", refresh=False)
                 shown.update()
 
-            results.append(contest(data, best, Path(name), field_of, rules, say))
+            results.append(contest(data, best, Path(name), field_of, pool, say))
             shown.clear()
             print(f"\n{report.text(results[-1])}", flush=True)
             report.save(args.json, results, vars(args))

@@ -6,7 +6,6 @@ import math
 import statistics
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from benchmarks.solving.judge import worst
 from benchmarks.solving.ours import PASS
 from benchmarks.solving.problems import Data, Spec
 from benchmarks.solving.reference import Reference
-from benchmarks.solving.sweep import Entry, sweep
+from benchmarks.solving.sweep import WARM_UP, Entry, sweep
 
 SHORTEST = 0.05
 
@@ -73,54 +72,79 @@ class Contest:
 Say = Callable[[str], None]
 
 
+class Pool:
+    """Workers that stay from problem to problem: what they compiled and imported stays with them.
+
+    Parameters
+    ----------
+    folder : Path
+        For logs and answers.
+    rules : Rules
+    """
+
+    def __init__(self, folder: Path, rules: Rules) -> None:
+        self.folder, self.rules = folder, rules
+        self.workers: dict[str, Worker] = {}
+
+    def __getitem__(self, name: str) -> Worker:
+        """The worker of a contender; its process starts when it is first asked something."""
+        if name not in self.workers:
+            rules = self.rules
+            self.workers[name] = Worker(
+                name,
+                rules.threads,
+                self.folder,
+                python=rules.python,
+                optimizers=rules.optimizers,
+                also=rules.also,
+            )
+        return self.workers[name]
+
+    def rest(self) -> None:
+        """Let all workers forget their rows."""
+        for worker in self.workers.values():
+            worker.forget()
+
+    def close(self) -> None:
+        """End all processes."""
+        for worker in self.workers.values():
+            worker.close()
+
+
 def contest(
     data: Data,
     best: Reference,
     folder: Path,
     field_of: dict[str, Contender],
-    rules: Rules,
+    pool: Pool,
     say: Say = lambda words: None,
 ) -> Contest:
     """Race all contenders that suit the problem; ``say`` hears of every step.
 
     What was measured survives Ctrl-C in ``KeyboardInterrupt.args[0]``.
     """
+    rules = pool.rules
     result = Contest(data.spec, best, rules.threads)
     try:
-        with ExitStack() as stack:
-            workers = {}
-            for contender in field_of.values():
-                if contender is PASS or not contender.suits(data.spec):
-                    continue
-                say(f"{contender.name}: sweep")
-                worker = _worker(contender, folder, rules)
-                stack.callback(worker.close)
-                workers[contender.name] = worker
-                result.entries += prepared(contender, worker, data, best, folder, rules)
-                if all(e.status != "ok" for e in result.entries[-len(rules.targets) :]):
-                    worker.close()
-            _leave_out_slow(result.entries, rules)
-            worker = _worker(PASS, folder, rules)
-            stack.callback(worker.close)
-            worker.load(folder, rules.limit)
-            first = worker.solve({}, rules.limit, 3).seconds
-            for turn in range(rules.rounds):
-                result.passes.append(worker.solve({}, rules.limit, repeats(first)).seconds)
-                _round(result, workers, data, turn, rules, say)
+        for contender in field_of.values():
+            if contender is PASS or not contender.suits(data.spec):
+                continue
+            say(f"{contender.name}: sweep")
+            entries = prepared(contender, pool[contender.name], data, best, folder, rules)
+            result.entries += entries
+            if all(e.status != "ok" for e in entries):
+                pool[contender.name].forget()
+        _leave_out_slow(result.entries, rules)
+        one_pass = pool[PASS.name]
+        one_pass.load(folder, rules.limit + WARM_UP)
+        first = one_pass.solve({}, rules.limit, 3).seconds
+        for turn in range(rules.rounds):
+            result.passes.append(one_pass.solve({}, rules.limit, repeats(first)).seconds)
+            _round(result, pool, data, turn, say)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(result) from None
+    pool.rest()
     return result
-
-
-def _worker(contender: Contender, folder: Path, rules: Rules) -> Worker:
-    return Worker(
-        contender.name,
-        rules.threads,
-        folder,
-        python=rules.python,
-        optimizers=rules.optimizers,
-        also=rules.also,
-    )
 
 
 def prepared(
@@ -136,42 +160,41 @@ def prepared(
         why = ContenderError("missing", f"pip install {contender.pip}")
     else:
         try:
-            worker.load(folder, rules.limit + 60)
-            return sweep(contender, worker, data, best, list(rules.targets), rules.limit)
+            worker.load(folder, rules.limit + WARM_UP)
+            return sweep(contender, worker, data, best, wanted(data.spec, rules), rules.limit)
         except ContenderError as failure:
             why = failure
-    entries = [Entry(contender.name, t, contender.ours) for t in rules.targets]
+    entries = [Entry(contender.name, t, contender.ours) for t in wanted(data.spec, rules)]
     for entry in entries:
         entry.fail(why)
     return entries
+
+
+def wanted(spec: Spec, rules: Rules) -> list[float]:
+    """The targets; only the loosest for a loop of so many iterations, which stops where it is."""
+    return [max(rules.targets)] if spec.loop else list(rules.targets)
 
 
 def _leave_out_slow(entries: list[Entry], rules: Rules) -> None:
     """One time, that of the sweep, for peers that are far from the fastest."""
     for target in rules.targets:
         here = [e for e in entries if e.target == target and e.status == "ok"]
-        peers = [e.sweep_seconds for e in here if not e.ours]
+        fastest = min((e.sweep_seconds for e in here if not e.ours), default=math.inf)
         for entry in here:
-            if not entry.ours and entry.sweep_seconds > rules.slow * min(peers):
+            if not entry.ours and entry.sweep_seconds > rules.slow * fastest:
                 entry.status, entry.seconds = "slow", [entry.sweep_seconds]
                 entry.words = "timed once, in its sweep"
 
 
-def _round(
-    result: Contest,
-    workers: dict[str, Worker],
-    data: Data,
-    turn: int,
-    rules: Rules,
-    say: Say,
-) -> None:
+def _round(result: Contest, pool: Pool, data: Data, turn: int, say: Say) -> None:
     """Every contender once for each target; another one begins each round."""
+    rules = pool.rules
     live = [e for e in result.entries if e.status == "ok"]
     shift = turn % max(1, len(live))
     for entry in live[shift:] + live[:shift]:
         say(f"{entry.contender}: round {turn + 1} of {rules.rounds}")
         try:
-            worker = workers[entry.contender]
+            worker = pool[entry.contender]
             run = worker.solve(entry.setting, rules.limit, repeats(entry.sweep_seconds))
         except ContenderError as failure:
             entry.fail(failure)
