@@ -18,7 +18,7 @@ from torchlogreg import (
     SoftmaxRegression,
     fit,
 )
-from torchlogreg.convergence import class_margins
+from torchlogreg.diagnostics.margins import class_margins
 from torchlogreg.weighting import ClassWeights, Focal
 
 F64 = torch.float64

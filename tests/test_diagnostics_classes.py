@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import linprog
+from sklearn.datasets import load_iris
 
 from torchlogreg import LogisticRegression, Model, OrdinalRegression, SoftmaxRegression
 from torchlogreg.diagnostics import Separation, separation
@@ -147,6 +148,16 @@ CHANGES = {
     "constant": lambda X: np.column_stack((X, np.full(len(X), 7.0))),
     "twice": lambda X: np.column_stack((X, X)),
 }
+
+
+def test_one_column_that_excludes_a_class_is_named_alone():
+    # Petal length tells Iris setosa from the others; petal width and sepal width were named too.
+    iris = load_iris()
+    found = separation(iris.data, iris.target, model=SoftmaxRegression(4, 3, dtype=F64))
+    assert found.kind == "quasi" and len(found.columns) == 1
+    column = iris.data[:, found.columns[0]]
+    setosa = iris.target == 0
+    assert column[setosa].max() < column[~setosa].min() and found.n_certain == 50
 
 
 @pytest.mark.parametrize("change", CHANGES)

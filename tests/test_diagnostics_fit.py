@@ -234,7 +234,8 @@ def test_a_skipped_exact_test_says_so_and_how_to_run_it(limit, monkeypatch):
     monkeypatch.setattr(report, "SIZE", 10 if limit == "SIZE" else 1e9)
     monkeypatch.setattr(report.find_separation, "__defaults__", (0.0 if limit == "SECONDS" else 9,))
     X, y = quasi()
-    result = fit(LogisticRegression(3, dtype=F64), X, y == 2, optimizer="lbfgs")
+    with pytest.warns(ConvergenceWarning, match="separation could not be excluded"):
+        result = fit(LogisticRegression(3, dtype=F64), X, y == 2, optimizer="lbfgs")
     line = result.diagnosis.of("unchecked")[0].text
     assert "the exact test was skipped for" in line
     assert "torchlogreg.diagnostics.separation(X, y, model=model)" in line
@@ -253,9 +254,22 @@ def test_findings_can_be_replaced_and_compared():
 def test_thousands_of_columns_skip_what_would_take_too_long():
     X = np.random.default_rng(0).normal(size=(20, screen.LIMIT + 1))
     model = LogisticRegression(screen.LIMIT + 1, dtype=F64)
-    with pytest.warns(ConvergenceWarning, match="all rows are on the right side"):
+    with pytest.warns(ConvergenceWarning, match="every row lies on its own side"):
         result = fit(model, X, np.arange(20) % 2, max_epochs=999)
-    assert [finding.kind for finding in result.diagnosis] == ["unchecked"]
+    # Parameters that tell all rows apart prove it: this was once called "unchecked", a warning.
+    (finding,) = result.diagnosis
+    assert finding.kind == "separation" and finding.severity == "error"
+    assert "torchlogreg.diagnostics.separation(X, y, model=model)" in finding.text
+
+
+def test_an_optimum_that_nobody_checked_is_warned_of(monkeypatch):
+    # Such a fit counts as converged, and nobody reads the diagnosis of a fit that converged.
+    monkeypatch.setattr(screen, "LIMIT", 1)
+    monkeypatch.setattr(report, "LIMIT", 1)
+    X, y = quasi()
+    with pytest.warns(ConvergenceWarning, match="converged .* separation could not be excluded"):
+        result = fit(LogisticRegression(1, dtype=F64), X[["a"]], y == 2)
+    assert result.converged and [f.kind for f in result.diagnosis] == ["unchecked"]
 
 
 def test_names_can_be_given_for_what_has_none():

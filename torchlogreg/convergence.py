@@ -5,17 +5,17 @@ from __future__ import annotations
 import warnings
 
 import torch
-from torch import Tensor
 
-from torchlogreg.diagnostics.diagnosis import Diagnosis, Finding
+from torchlogreg.diagnostics.diagnosis import Diagnosis
 from torchlogreg.diagnostics.ending import Ending
+from torchlogreg.diagnostics.margins import told_apart
 from torchlogreg.diagnostics.report import at_the_end, find_separation, is_certain
 from torchlogreg.optim.requirements import superlinear
 from torchlogreg.state import FitState
 
 
 class ConvergenceWarning(UserWarning):
-    """A fit ended without an optimum: separated, diverging, or out of epochs."""
+    """A fit ended without an optimum: separated, diverging, out of epochs, or nobody knows."""
 
 
 def check_convergence(state: FitState, tol: float) -> None:
@@ -42,7 +42,7 @@ def check_convergence(state: FitState, tol: float) -> None:
     gaining = superlinear(state.optimizer) and optimality > 0 and ratio < 0.5
     if not optimality <= max(tol, _rounding(state)):  # NaN is no convergence
         return
-    if not has_finite_optimum(state):  # 3
+    if told_apart(state.problem):  # 3
         state.request_stop("separated")
         return
     eta, before = state.rows[0], state.eta_before
@@ -74,8 +74,12 @@ def stop_kind(state: FitState) -> str:
 
 
 def warn_of_failure(state: FitState, tol: float, message: str) -> None:
-    """Issue a :class:`ConvergenceWarning` that points at the caller of ``fit``."""
-    if tol > 0 and stop_kind(state) in FAILURES:
+    """Issue a :class:`ConvergenceWarning` that points at the caller of ``fit``.
+
+    Also where separation could not be excluded: such a fit may have converged to nothing.
+    """
+    unchecked = state.separation is not None and state.separation.kind == "unchecked"
+    if tol > 0 and (unchecked or stop_kind(state) in FAILURES):
         warnings.warn(message, ConvergenceWarning, stacklevel=3)
 
 
@@ -105,47 +109,8 @@ def _is_separated(state: FitState) -> bool:
     if is_certain(problem):
         return False
     state.separation = found = find_separation(problem)
-    separated = found is not None and not isinstance(found, Finding) and found.kind != "none"
+    separated = found is not None and found.kind not in ("none", "unchecked")
     return separated or bool(problem.unbounded_classes)
-
-
-def has_finite_optimum(state: FitState) -> bool:
-    """False if the current parameters certify complete separation of unpenalised classes.
-
-    If every row that counts lies strictly on its own side, multiplying all parameters by a number
-    above one lowers every loss: no finite optimum exists (Albert and Anderson, 1984). True
-    otherwise, which does not exclude quasi-complete separation; ``diagnostics.separation`` decides.
-    """
-    objective, data, model = state.objective, state.data, state.model
-    if objective.penalty is not None and objective.penalty.alpha > 0:
-        return True
-    if model.n_classes is None or not objective.own_loss or data.y.ndim == 2:
-        return True
-    if any(not p.requires_grad for p in model.parameters()):
-        return True  # a frozen parameter cannot grow with the others
-    with torch.no_grad():  # without the offset, which would not grow with the parameters
-        eta = state.rows[0] if data.offset is None else model(data.X)
-        margins = class_margins(eta, data.y, model.n_classes)
-    return not bool((margins[data.sample_weight > 0] > 0).all())
-
-
-def class_margins(eta: Tensor, y: Tensor, n_classes: int) -> Tensor:
-    """How far each row is inside the region of its own class, (n,); negative outside.
-
-    Soft binary targets have no side, and count as outside.
-    """
-    k = eta.shape[1]
-    if k == 1 and n_classes == 2 and y.is_floating_point():  # binary
-        side = torch.where(y == 1, 1.0, torch.where(y == 0, -1.0, 0.0))
-        return side * eta.squeeze(1)
-    own = torch.nn.functional.one_hot(y, n_classes).bool()
-    if k == n_classes:  # softmax
-        rival = eta.masked_fill(own, -torch.inf).max(dim=1).values
-        return eta.gather(1, y.unsqueeze(1)).squeeze(1) - rival
-    below = torch.cat((eta.new_full((len(eta), 1), -torch.inf), eta), dim=1)  # ordinal
-    above = torch.cat((eta, eta.new_full((len(eta), 1), torch.inf)), dim=1)
-    index = y.unsqueeze(1)
-    return torch.minimum(-below.gather(1, index), above.gather(1, index)).squeeze(1)
 
 
 def explain(state: FitState, optimality: float, tol: float, diagnosis: Diagnosis) -> str:

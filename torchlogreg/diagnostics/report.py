@@ -13,6 +13,7 @@ from torchlogreg.diagnostics.columns import column_findings
 from torchlogreg.diagnostics.cone import OutOfTimeError
 from torchlogreg.diagnostics.diagnosis import Diagnosis, Finding
 from torchlogreg.diagnostics.ending import Ending, ending_findings, learning_rate_finding
+from torchlogreg.diagnostics.margins import told_apart
 from torchlogreg.diagnostics.problem import Problem, names_of
 from torchlogreg.diagnostics.rows import row_findings
 from torchlogreg.diagnostics.screen import LIMIT, has_optimum
@@ -125,22 +126,26 @@ def is_certain(problem: Problem) -> bool:
 
 
 def find_separation(problem: Problem, seconds: float = SECONDS) -> Separation | Finding | None:
-    """The exact test; a finding instead if it was too large, None if it does not arise."""
+    """The exact test; a finding instead if it was too large, None if it does not arise.
+
+    Parameters that tell all rows apart leave only the columns to be found.
+    """
     if problem.penalised or not problem.asks_for_rows:
         return None
     model, data = problem.objective.model, problem.data
+    apart = told_apart(problem)
     size = data.X.numel() * max(1, (model.n_classes or 2) - 1) * model.weight.shape[0]
     wide = sum(p.numel() for p in problem.objective.params) > LIMIT
     if seconds < float("inf") and (wide or size > SIZE):
-        return _unchecked("its size")
+        return _unchecked("its size", apart)
     counted = data.sample_weight > 0
     X, y = data.X[counted].cpu().double(), data.y[counted].cpu()
     try:
-        return separation_of(model, X, y, seconds=seconds)
+        return separation_of(model, X, y, seconds=seconds, apart=apart)
     except OutOfTimeError:
-        return _unchecked(f"more than {seconds:g} s of time")
+        return _unchecked(f"taking more than {seconds:g} s", apart)
     except RuntimeError:  # HiGHS gave up
-        return _unchecked("its numerical difficulty")
+        return _unchecked("its numerical difficulty", apart)
 
 
 def separation_findings(problem: Problem, found: Separation | Finding | None) -> Iterator[Finding]:
@@ -153,7 +158,17 @@ def separation_findings(problem: Problem, found: Separation | Finding | None) ->
             yield Finding("separation", text, found.columns, "error")
 
 
-def _unchecked(reason: str) -> Finding:
+def _unchecked(reason: str, apart: bool) -> Finding:
+    """What is known without the exact test: nothing, or that the parameters tell all rows apart."""
+    if apart:
+        return Finding(
+            "separation",
+            "the classes are completely separated: every row lies on its own side and no finite "
+            "maximum-likelihood estimate exists; add a penalty such as L2, or change the columns "
+            f"(the search for those that do it was skipped for {reason}: "
+            "torchlogreg.diagnostics.separation(X, y, model=model) runs it)",
+            severity="error",
+        )
     return Finding(
         "unchecked",
         f"separation could not be excluded, and the exact test was skipped for {reason}: "

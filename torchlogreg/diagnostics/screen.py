@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from torchlogreg.closed_form import has_slopes, losses_and_slopes
 from torchlogreg.curvature import mix_matrix
 from torchlogreg.diagnostics.cone import Floats
 from torchlogreg.diagnostics.problem import Problem
@@ -125,7 +126,9 @@ def _row_gradients(problem: Problem, index: Tensor) -> Floats:
     if len(index) < len(data):
         at = index.to(y.device)
         eta, y = eta[at], y[at]
-    s = slopes(objective.loss, eta, y).cpu().double().numpy()
+    loss = objective.loss
+    by_eta = losses_and_slopes(loss, eta, y).slopes if has_slopes(loss) else slopes(loss, eta, y)
+    s = by_eta.cpu().double().numpy()
     s = s * _rows(data.sample_weight, index)[:, None]
     X = _rows(data.X, index)
     R = _scores(problem)

@@ -12,7 +12,7 @@ import torch
 
 from torchlogreg.base import Model
 from torchlogreg.curvature import mix_matrix
-from torchlogreg.diagnostics.cone import Cone, Floats, Integers, Mask, rising, shortest
+from torchlogreg.diagnostics.cone import Cone, Floats, Integers, Mask, fewest, rising
 from torchlogreg.diagnostics.wording import listed
 from torchlogreg.inputs import as_matrix, as_tensor
 from torchlogreg.models import LogisticRegression, OrdinalRegression, SoftmaxRegression
@@ -97,7 +97,7 @@ def separation(
        satisfy some strictly.
     3. Find all that can be satisfied strictly (:func:`torchlogreg.diagnostics.cone.rising`). None
        means that the estimate exists, all that separation is complete.
-    4. Of the directions that do so, take the one with the smallest sum of absolute weights.
+    4. Of the directions that do so, take one of few columns (:func:`.cone.fewest`).
     5. Fold the scaling back.
 
     Parameters
@@ -155,20 +155,28 @@ def separation(
 
 
 def separation_of(
-    model: Model, X: torch.Tensor, y: torch.Tensor, *, seconds: float = float("inf")
+    model: Model,
+    X: torch.Tensor,
+    y: torch.Tensor,
+    *,
+    seconds: float = float("inf"),
+    apart: bool = False,
 ) -> Separation:
-    """The same for checked float64 rows on the CPU; raises ``OutOfTimeError`` after ``seconds``."""
+    """The same for checked float64 rows on the CPU; raises ``OutOfTimeError`` after ``seconds``.
+
+    ``apart``: separation is known to be complete, and only the columns are sought.
+    """
     deadline = time.monotonic() + seconds
     mean = Standardizer.of(X, centre=_has_intercept(model)).mean  # 1
     centred = (X - mean).numpy()
     scale = np.abs(centred).max(axis=0)
     scale[scale == 0] = 1.0
     cone = cone_of(model, centred / scale, y)  # 2
-    strict = rising(cone, deadline)  # 3
+    strict = np.ones(len(cone.row), dtype=bool) if apart else rising(cone, deadline)  # 3
     certain, improved = _per_row(cone, strict)
     direction = np.zeros(cone.size)
     if strict.any():
-        direction = shortest(cone, strict, deadline)  # 4
+        direction = fewest(cone, strict, deadline)  # 4
     kind: Literal["none", "quasi", "complete"] = (
         "complete" if strict.all() else "quasi" if strict.any() else "none"
     )

@@ -1,0 +1,44 @@
+"""Rows on their own side: parameters that certify complete separation."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from torchlogreg.diagnostics.problem import Problem
+
+
+@torch.no_grad()
+def told_apart(problem: Problem) -> bool:
+    """Whether the current parameters certify complete separation of unpenalised classes.
+
+    If every row that counts lies strictly on its own side, multiplying all parameters by a number
+    above one lowers every loss: no finite optimum exists (Albert and Anderson, 1984). False
+    otherwise, which does not exclude separation; ``diagnostics.separation`` decides.
+    """
+    objective, data, model = problem.objective, problem.data, problem.objective.model
+    if problem.penalised or not problem.asks_for_rows or data.y.ndim == 2:
+        return False
+    # Without the offset, which would not grow with the parameters.
+    eta = objective.rows(data)[0] if data.offset is None else model(data.X)
+    margins = class_margins(eta, data.y, model.n_classes or 0)
+    return bool((margins[data.sample_weight > 0] > 0).all())
+
+
+def class_margins(eta: Tensor, y: Tensor, n_classes: int) -> Tensor:
+    """How far each row is inside the region of its own class, (n,); negative outside.
+
+    Soft binary targets have no side, and count as outside.
+    """
+    k = eta.shape[1]
+    if k == 1 and n_classes == 2 and y.is_floating_point():  # binary
+        side = torch.where(y == 1, 1.0, torch.where(y == 0, -1.0, 0.0))
+        return side * eta.squeeze(1)
+    own = torch.nn.functional.one_hot(y, n_classes).bool()
+    if k == n_classes:  # softmax
+        rival = eta.masked_fill(own, -torch.inf).max(dim=1).values
+        return eta.gather(1, y.unsqueeze(1)).squeeze(1) - rival
+    below = torch.cat((eta.new_full((len(eta), 1), -torch.inf), eta), dim=1)  # ordinal
+    above = torch.cat((eta, eta.new_full((len(eta), 1), torch.inf)), dim=1)
+    index = y.unsqueeze(1)
+    return torch.minimum(-below.gather(1, index), above.gather(1, index)).squeeze(1)
