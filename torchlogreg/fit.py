@@ -168,7 +168,9 @@ def fit(
     names = names_of(X, feature_names, model.n_features)
     reason = ""
     if optimizer is None:
-        optimizer, why = choose(objective, batch_size, adaptive=weighting.adaptive)
+        optimizer, why = choose(
+            objective, batch_size, adaptive=weighting.adaptive, n_rows=len(data)
+        )
         reason = f"; optimizer {optimizer!r} was chosen: {why}"
     instance = resolve(optimizer, objective, batch_size, OPTIMIZERS)
     schedule = None if scheduler is None else scheduler(instance)

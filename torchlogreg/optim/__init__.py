@@ -16,7 +16,9 @@ from torch.optim import Optimizer
 from torchlogreg.optim.choose import choose
 from torchlogreg.optim.least_squares import LeastSquares
 from torchlogreg.optim.newton import Newton
+from torchlogreg.optim.newton_cg import NewtonCG
 from torchlogreg.optim.penalty_path import alpha_max
+from torchlogreg.optim.preconditioned import BlockLBFGS
 from torchlogreg.optim.proximal import ProximalGradient
 from torchlogreg.optim.proximal_newton import ProximalNewton
 from torchlogreg.optim.resolve import resolve
@@ -24,9 +26,11 @@ from torchlogreg.optim.subsampled import SubsampledNewton
 
 __all__ = [
     "OPTIMIZERS",
+    "BlockLBFGS",
     "Factory",
     "LeastSquares",
     "Newton",
+    "NewtonCG",
     "ProximalGradient",
     "ProximalNewton",
     "SubsampledNewton",
@@ -48,6 +52,7 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "adamax": partial(torch.optim.Adamax, lr=0.1),
     "adamw": partial(torch.optim.AdamW, lr=0.1, weight_decay=0.0),
     "asgd": partial(torch.optim.ASGD, lr=0.1, lambd=0.0, alpha=0.0),
+    "block_lbfgs": BlockLBFGS,
     # One step is one iteration, and it converges: with max_iter=1 the default max_eval is 1, which
     # leaves the line search nothing, and tolerance_change=1e-9 stops it early.
     "lbfgs": partial(
@@ -64,6 +69,7 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "nadam": partial(torch.optim.NAdam, lr=0.05, eps=1e-2),
     "nesterov": partial(torch.optim.SGD, lr=0.1, momentum=0.9, nesterov=True),
     "newton": Newton,
+    "newton_cg": NewtonCG,
     "proximal_gradient": ProximalGradient,
     "proximal_newton": ProximalNewton,
     "radam": partial(torch.optim.RAdam, lr=0.1, eps=1e-4),

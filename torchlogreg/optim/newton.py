@@ -130,7 +130,7 @@ def newton_iteration(closure: Closure, lr: float = 1.0, damping: float = 0.0) ->
     promised = slope = torch.dot(gradient, direction)
     if bool(slope >= 0):  # no curvature left, as on rows of certain error: steepest descent
         direction, slope = -gradient, -gradient.square().sum()
-    _backtrack(closure, value, direction, slope, lr)  # 4
+    backtrack(closure, value, direction, slope, lr)  # 4
     return Iteration(value, promised, factor)
 
 
@@ -179,7 +179,7 @@ def _at_a_bound(closure: Closure, matrix: Tensor, gradient: Tensor) -> Tensor | 
     return own & idle
 
 
-def _backtrack(
+def backtrack(
     closure: Closure, value: Tensor, direction: Tensor, slope: Tensor, step: float
 ) -> None:
     """Move along ``direction`` by the first of step, step/2, ... that is good enough, or not."""
