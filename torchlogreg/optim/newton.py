@@ -18,7 +18,7 @@ from torchlogreg.optim.polish import can_polish, polish_
 from torchlogreg.optim.requirements import our_closure
 from torchlogreg.penalties import Penalty
 
-ILL = 1e-2
+ILL = 2e-2
 """Squared pivot of the curvature, scaled, below which rounding costs two digits."""
 
 NEAR = 1e-9
