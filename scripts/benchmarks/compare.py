@@ -14,7 +14,7 @@ from typing import NamedTuple
 from benchmarks.solvers import add_problem_options, chosen_problems
 from benchmarks.solving import problems
 from benchmarks.solving.client import ContenderError, Worker
-from benchmarks.solving.contest import repeats
+from benchmarks.solving.contest import LOOP, repeats
 from benchmarks.solving.judge import worst
 from benchmarks.solving.ours import ours
 from benchmarks.solving.problems import PROBLEMS, Spec
@@ -142,7 +142,7 @@ def first(
     """The loosest tolerance that reaches the target in this tree."""
     try:
         worker.load(folder, args.limit)
-        target = max(args.target, 1e-4) if data.spec.loop else args.target
+        target = LOOP if data.spec.loop else args.target
         return sweep(ours(), worker, data, best, [target], args.limit)[0]
     except ContenderError as failure:
         entry = Entry("torchlogreg", args.target)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +20,9 @@ SCRIPTS = Path(__file__).resolve().parents[2]
 POOLS = ("OMP", "MKL", "OPENBLAS", "NUMBA", "BLIS", "NUMEXPR")
 
 ARRAYS = ("weight", "bias", "errors", "costs", "row_weight")
+
+WARM_UP = 120.0
+"""Seconds that loading and a first solve may take on top of the limit: some libraries compile."""
 
 
 class ContenderError(Exception):
@@ -102,7 +107,7 @@ class Worker:
         ContenderError
         """
         if self.process is None and self.loaded is not None:
-            self.load(self.loaded, limit)  # it was killed: a new process
+            self._again(setting, limit)
         request = {"ask": "solve", "setting": setting, "to": str(self.to), "repeats": repeats}
         reply = self._ask(request, limit)
         own = {name: reply[name] for name in ("optimality", "certified", "note")}
@@ -112,6 +117,12 @@ class Worker:
                 for i in range(repeats)
             ]
         return Run(reply["seconds"], reply["cpu"], answers)
+
+    def _again(self, setting: dict[str, Any], limit: float) -> None:
+        """A new process in place of one that was killed, warmed up by a solve off the record."""
+        if self.loaded is not None:
+            self.load(self.loaded, limit + WARM_UP)
+            self.solve(setting, limit + WARM_UP)
 
     def forget(self) -> None:
         """Let go of the problem."""
@@ -127,7 +138,8 @@ class Worker:
         process, self.process = self.process, None
         if process is None:
             return
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # its own session: helpers of joblib go too
         process.wait()
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:

@@ -7,14 +7,11 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.solving.client import ContenderError, Run, Worker
+from benchmarks.solving.client import WARM_UP, ContenderError, Run, Worker
 from benchmarks.solving.contender import Contender, Setting
 from benchmarks.solving.judge import Verdict, worst
 from benchmarks.solving.problems import Data
 from benchmarks.solving.reference import Reference
-
-WARM_UP = 120.0
-"""Seconds that the first solve may take on top of the limit: some libraries compile then."""
 
 
 @dataclass
