@@ -65,7 +65,8 @@ def start_glum(data: Data, threads: int) -> Solve:
         found = answer(model.coef_, model.intercept_, 1)
         if not spec.errors:
             return found
-        errors = model.std_errors(X, data.y, robust=False, expected_information=True)
+        known = {"dispersion": 1.0, "robust": False, "expected_information": True}
+        errors = model.std_errors(X, data.y, **known)
         return found._replace(errors=np.roll(np.asarray(errors), -1))
 
     return solve
