@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import warnings
+from dataclasses import replace
 
 import torch
 
+from torchlogreg.data import Batch
+from torchlogreg.diagnostics.closing import Closing
 from torchlogreg.diagnostics.diagnosis import Diagnosis
 from torchlogreg.diagnostics.ending import Ending
 from torchlogreg.diagnostics.margins import told_apart
-from torchlogreg.diagnostics.report import at_the_end, find_separation, is_certain
+from torchlogreg.diagnostics.report import (
+    at_the_end,
+    data_findings,
+    find_separation,
+    in_order,
+    is_certain,
+)
 from torchlogreg.optim.requirements import superlinear
 from torchlogreg.state import FitState
 
@@ -60,12 +70,25 @@ def check_convergence(state: FitState, tol: float) -> None:
     state.request_stop("converged" if state.converged else "separated")
 
 
-def diagnose_end(state: FitState, tol: float, *, minibatches: bool) -> Diagnosis:
-    """What there is to say about the fit: little work unless it failed."""
-    failed = not state.converged and tol > 0 and stop_kind(state) in FAILURES
-    unfinished = failed and stop_kind(state) != "separated"
-    ending = Ending(state.optimizer, state.epoch, minibatches, state.weighting.adaptive)
-    return at_the_end(state.problem, ending, state.separation, failed=failed, unfinished=unfinished)
+def close(
+    state: FitState, optimality: float, tol: float, reason: str, *, minibatches: bool
+) -> Closing:
+    """What there is to say about the fit.
+
+    At once where it failed, since a warning says it. Else at most warnings about rows and columns
+    are left to be found: of few rows a copy is kept until somebody asks, since X may change.
+    """
+    problem, kind = state.problem, stop_kind(state)
+    failed = not state.converged and tol > 0 and kind in FAILURES
+    separated, optimizer, data = state.separation, state.optimizer, problem.data
+    if not failed and separated is None and data.X.numel() <= FEW and math.isfinite(optimality):
+        kept = replace(problem, data=Batch(data.X.clone(), data.y.clone(), data.sample_weight))
+        text = explain(state, optimality, tol, Diagnosis())
+        return Closing(text, reason, lambda: in_order(data_findings(kept, optimizer)))
+    unfinished = failed and kind != "separated"
+    ending = Ending(optimizer, state.epoch, minibatches, state.weighting.adaptive)
+    diagnosis = at_the_end(problem, ending, separated, failed=failed, unfinished=unfinished)
+    return Closing(explain(state, optimality, tol, diagnosis), reason, diagnosis)
 
 
 def stop_kind(state: FitState) -> str:
@@ -73,15 +96,18 @@ def stop_kind(state: FitState) -> str:
     return (state.stop_reason or "max_epochs").partition(":")[0]
 
 
-def warn_of_failure(state: FitState, tol: float, message: str) -> None:
+def warn_of_failure(state: FitState, tol: float, closing: Closing) -> None:
     """Issue a :class:`ConvergenceWarning` that points at the caller of ``fit``.
 
     Also where separation could not be excluded: such a fit may have converged to nothing.
     """
     unchecked = state.separation is not None and state.separation.kind == "unchecked"
     if tol > 0 and (unchecked or stop_kind(state) in FAILURES):
-        warnings.warn(message, ConvergenceWarning, stacklevel=3)
+        warnings.warn(closing.message, ConvergenceWarning, stacklevel=3)
 
+
+FEW = 2**17
+"""Entries of ``X``, a megabyte, of which a copy may wait for a reader."""
 
 FAILURES = ("separated", "diverging", "max_epochs")
 
@@ -114,7 +140,7 @@ def _is_separated(state: FitState) -> bool:
 
 
 def explain(state: FitState, optimality: float, tol: float, diagnosis: Diagnosis) -> str:
-    """Why the fit ended, how far it got, and what was found, in one line."""
+    """Why the fit ended and how far it got: the start of its message."""
     reason = state.stop_reason or "max_epochs"
     after = f"after {state.epoch} epochs of {type(state.optimizer).__name__}"
     text = f"{reason} {after}: optimality {optimality:.2g} (tol {tol:g})"
@@ -131,4 +157,4 @@ def explain(state: FitState, optimality: float, tol: float, diagnosis: Diagnosis
             f"; sample weights still change by {float(state.weight_change):.2g} an epoch, which "
             "Smoothed(...) or optimizer='lbfgs' can help"
         )
-    return f"{text}; {diagnosis.line}" if diagnosis else text
+    return text

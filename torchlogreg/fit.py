@@ -15,8 +15,9 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from torchlogreg.base import Model
 from torchlogreg.combinators import Rule
-from torchlogreg.convergence import check_convergence, diagnose_end, explain, warn_of_failure
+from torchlogreg.convergence import check_convergence, close, warn_of_failure
 from torchlogreg.data import minibatches
+from torchlogreg.diagnostics.closing import Closing
 from torchlogreg.diagnostics.diagnosis import Diagnosis
 from torchlogreg.diagnostics.problem import names_of
 from torchlogreg.inputs import make_data, refuse_one_class
@@ -47,6 +48,7 @@ class FitResult:
     converged : bool
     message : str
         Why it ended, how far it got, what was found, and which optimizer was chosen and why.
+        Worked out, as the diagnosis is, when first read.
     sample_weight : Tensor, shape (n,)
         Final weights, mean one.
     stop_reason : str
@@ -67,12 +69,21 @@ class FitResult:
     n_epochs: int
     n_steps: int
     converged: bool
-    message: str
+    closing: Closing
     sample_weight: Tensor = field(repr=False)
     stop_reason: str
     optimizer: str
     seconds: float
-    diagnosis: Diagnosis = field(repr=False)
+
+    @property
+    def message(self) -> str:
+        """Why it ended, how far it got, and what was found."""
+        return self.closing.message
+
+    @property
+    def diagnosis(self) -> Diagnosis:
+        """What is wrong with the fit or its data."""
+        return self.closing.diagnosis
 
 
 def fit(
@@ -152,7 +163,7 @@ def fit(
     -----
     ConvergenceWarning
         With the result's message, if ``tol > 0`` and the fit ended "separated", "diverging" or
-        "max_epochs".
+        "max_epochs", or converged where the test for separation was skipped.
     """
     model = getattr(model, "_orig_mod", model)  # torch.compile wraps; its parameters are the same
     if not isinstance(model, Model):
@@ -182,7 +193,7 @@ def fit(
             hook.on_fit_start(state)
         _train(state, batch_size, tol, schedule, hooks, generator)
     result = _result(state, tol, reason, minibatches=batch_size is not None)
-    warn_of_failure(state, tol, result.message)
+    warn_of_failure(state, tol, result.closing)
     return result
 
 
@@ -261,7 +272,7 @@ def _reweight(state: FitState, memory: Any) -> Any:
 def _result(state: FitState, tol: float, reason: str, *, minibatches: bool) -> FitResult:
     """The final figures and the sentence that explains them."""
     optimality = float(state.optimality)
-    diagnosis = diagnose_end(state, tol, minibatches=minibatches)
+    closing = close(state, optimality, tol, reason, minibatches=minibatches)
     return FitResult(
         model=state.model,
         objective=float(state.value),
@@ -269,12 +280,11 @@ def _result(state: FitState, tol: float, reason: str, *, minibatches: bool) -> F
         n_epochs=state.epoch,
         n_steps=state.step,
         converged=state.converged,
-        message=explain(state, optimality, tol, diagnosis) + reason,
+        closing=closing,
         sample_weight=state.data.sample_weight,
         stop_reason=state.stop_reason or "max_epochs",
         optimizer=type(state.optimizer).__name__,
         seconds=time.perf_counter() - state.started,
-        diagnosis=diagnosis,
     )
 
 

@@ -93,6 +93,7 @@ class FitState:
         self.converged = False
         self.feature_names = feature_names
         self.separation: Separation | Finding | None = None
+        self._problem: Problem | None = None
 
     @property
     def model(self) -> Model:
@@ -102,7 +103,9 @@ class FitState:
     @property
     def problem(self) -> Problem:
         """The objective and its rows, to be diagnosed."""
-        return Problem(self.objective, self.data, self.feature_names)
+        if self._problem is None or self._problem.data is not self.data:
+            self._problem = Problem(self.objective, self.data, self.feature_names)
+        return self._problem
 
     @property
     def optimality(self) -> Tensor:

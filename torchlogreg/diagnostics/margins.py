@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from torchlogreg.diagnostics.problem import Problem
+from torchlogreg.models import OrdinalRegression
 
 
 @torch.no_grad()
@@ -19,8 +22,14 @@ def told_apart(problem: Problem) -> bool:
     objective, data, model = problem.objective, problem.data, problem.objective.model
     if problem.penalised or not problem.asks_for_rows or data.y.ndim == 2:
         return False
-    # Without the offset, which would not grow with the parameters.
-    eta = objective.rows(data)[0] if data.offset is None else model(data.X)
+    eta, losses = objective.rows(data)
+    if data.offset is not None:
+        eta = model(data.X)  # the offset would not grow with the parameters
+    elif not isinstance(model, OrdinalRegression):
+        # On its own side a row's class is the likeliest: cheap to refute where one is far from it.
+        likely = math.log(model.n_classes or 2) + 1e-6
+        if bool(torch.dot((losses > likely).to(losses.dtype), data.sample_weight) > 0):
+            return False
     margins = class_margins(eta, data.y, model.n_classes or 0)
     return bool((margins[data.sample_weight > 0] > 0).all())
 

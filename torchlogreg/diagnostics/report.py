@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
+from torch.optim import Optimizer
 
 from torchlogreg.base import Model
 from torchlogreg.diagnostics.columns import column_findings
@@ -100,7 +101,7 @@ def at_the_end(
     3. How a fit ended that is ``unfinished``, unless a lack of any optimum explains it.
     4. What the optimizer noted.
     """
-    found = [*row_findings(problem), *column_findings(problem)]  # 1
+    found = data_findings(problem, ending.optimizer)  # 1, 4
     finite = math.isfinite(float(problem.objective.value(problem.data)))
     finite = finite or all(bool(torch.isfinite(p).all()) for p in problem.objective.params)
     if failed and separated is None and not (finite and is_certain(problem)):  # 2
@@ -109,10 +110,19 @@ def at_the_end(
     hopeless = any(f.severity == "error" for f in found)
     if (unfinished and not hopeless) or not finite:
         found += ending_findings(problem, ending)  # 3
-    note = getattr(ending.optimizer, "note", "")
-    if note:
-        found.append(Finding("note", str(note)))  # 4
-    return Diagnosis(tuple(sorted(found, key=lambda f: f.severity)))  # errors first
+    return in_order(found)
+
+
+def data_findings(problem: Problem, optimizer: Optimizer) -> list[Finding]:
+    """What is to be said of rows and columns, however the fit ended, and the optimizer's note."""
+    found = [*row_findings(problem), *column_findings(problem)]
+    note = getattr(optimizer, "note", "")
+    return [*found, Finding("note", str(note))] if note else found
+
+
+def in_order(found: Iterable[Finding]) -> Diagnosis:
+    """Errors first."""
+    return Diagnosis(tuple(sorted(found, key=lambda f: f.severity)))
 
 
 def is_certain(problem: Problem) -> bool:

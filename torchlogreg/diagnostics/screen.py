@@ -48,7 +48,7 @@ def has_optimum(problem: Problem) -> bool:
     total = _natural_total(problem)
     index = sample(len(data), max(ROWS, 6 * n_params))
     G = _row_gradients(problem, index)
-    if _score(G.T @ G, total) < 0.5:  # 1; half, so that rounding cannot tell
+    if _is_short(total, G.T @ G):  # 1
         return True
     if len(index) == len(data):
         return False
@@ -56,7 +56,7 @@ def has_optimum(problem: Problem) -> bool:
     for start in range(0, len(data), 2**16):  # 2
         G = _row_gradients(problem, torch.arange(start, min(start + 2**16, len(data))))
         matrix += G.T @ G
-    return _score(matrix, total) < 0.5
+    return _is_short(total, matrix)
 
 
 def sound_columns(problem: Problem) -> bool:
@@ -131,12 +131,16 @@ def _row_gradients(problem: Problem, index: Tensor) -> Floats:
     s = by_eta.cpu().double().numpy()
     s = s * _rows(data.sample_weight, index)[:, None]
     X = _rows(data.X, index)
-    R = _scores(problem)
-    sR = s @ R
-    by_weight = (sR[:, :, None] * X[:, None, :]).reshape(len(X), -1)
+    sR = s if eta.shape[1] == len(model.weight) == 1 else s @ _scores(problem)
+    by_weight = sR * X if sR.shape[1] == 1 else _outer(sR, X)
     if isinstance(model, OrdinalRegression):
         return np.hstack((by_weight, s if problem.has_intercept else s[:, 1:]))
     return np.hstack((by_weight, sR)) if problem.has_intercept else by_weight
+
+
+def _outer(s: Floats, X: Floats) -> Floats:
+    """``s_i kron x_i``, one row each."""
+    return (s[:, :, None] * X[:, None, :]).reshape(len(X), -1)
 
 
 def _natural_total(problem: Problem) -> Floats:
@@ -144,6 +148,8 @@ def _natural_total(problem: Problem) -> Floats:
     objective, n = problem.objective, len(problem.data)
     model = objective.model
     flat = objective.closure(problem.data, problem.data).gradient().cpu().double().numpy() * n
+    if len(model.weight) == 1 and not isinstance(model, OrdinalRegression):
+        return flat
     r, p = model.weight.shape
     weight, rest = flat[: r * p], flat[r * p :]
     if isinstance(model, OrdinalRegression):
@@ -164,17 +170,23 @@ def _scores(problem: Problem) -> Floats:
     return R[:, 1:] if isinstance(model, SoftmaxRegression) and not model.reference else R
 
 
-def _score(matrix: Floats, total: Floats) -> float:
-    """``total' matrix^-1 total``; infinite for a singular matrix."""
+def _is_short(total: Floats, matrix: Floats) -> bool:
+    """Whether ``total' matrix^-1 total < 1/2``; half, so that rounding cannot tell.
+
+    It is if ``matrix``, bordered by ``total`` and 1/2, is positive definite: one Cholesky. False
+    for a matrix that is singular to rounding.
+    """
     diagonal = matrix.diagonal()
-    if not diagonal.min() > 0:
-        return np.inf
+    if not diagonal.min(initial=1.0) > 0:
+        return False
+    d = len(total)
     scale = diagonal**-0.5
+    bordered = np.empty((d + 1, d + 1))
+    bordered[:d, :d] = matrix * scale[:, None] * scale
+    bordered[d, :d] = scale * total  # the lower triangle is all that is read
+    bordered[d, d] = 0.5
     try:
-        factor = np.linalg.cholesky(matrix * scale[:, None] * scale)
+        factor = np.linalg.cholesky(bordered)
     except np.linalg.LinAlgError:
-        return np.inf
-    if not factor.diagonal().min() > 1e-5:
-        return np.inf
-    half = np.linalg.solve(factor, scale * total)
-    return float(half @ half)
+        return False
+    return bool(factor.diagonal()[:d].min(initial=1.0) > 1e-5)
