@@ -22,7 +22,7 @@ ILL = 2e-2
 """Squared pivot of the curvature, scaled, below which rounding costs two digits."""
 
 NEAR = 1e-9
-"""Decrease that a step promises, as a share of the objective, from which it is the last but one."""
+"""Decrease that a step promises, as a share of the objective, from which it leaves rounding."""
 
 
 class Newton(Optimizer):
@@ -40,12 +40,6 @@ class Newton(Optimizer):
     that rounding has cost digits, a correction in doubled precision restores them; see
     :mod:`torchlogreg.optim.polish`. Further steps then change nothing.
 
-    Attributes
-    ----------
-    pivot : float
-        Smallest squared pivot of the scaled matrix, near the optimum: 1 for columns that have
-        nothing in common, 0 for dependent ones; NaN before.
-
     Parameters
     ----------
     params : iterable of nn.Parameter
@@ -54,6 +48,12 @@ class Newton(Optimizer):
         First step tried, ``> 0``; 1 is Newton's own.
     damping : float
         Added to the unit diagonal of the scaled matrix (Levenberg-Marquardt), ``>= 0``.
+
+    Attributes
+    ----------
+    pivot : float
+        Smallest squared pivot of the scaled matrix, near the optimum: 1 for columns that have
+        nothing in common, 0 for dependent ones; NaN before.
 
     Raises
     ------
