@@ -94,7 +94,7 @@ def sample(n: int, count: int) -> Tensor:
 def _rows(values: Tensor, index: Tensor) -> Floats:
     """Some rows as a float64 array: for a few hundred, numpy's overhead is a third of torch's."""
     if len(index) < len(values):
-        values = values[index.to(values.device)]
+        values = values.index_select(0, index.to(values.device))  # half the price of values[index]
     array: Floats = values.detach().cpu().double().numpy()
     return array
 
@@ -125,7 +125,7 @@ def _row_gradients(problem: Problem, index: Tensor) -> Floats:
     model, eta, y = objective.model, objective.rows(data)[0], data.y
     if len(index) < len(data):
         at = index.to(y.device)
-        eta, y = eta[at], y[at]
+        eta, y = eta.index_select(0, at), y.index_select(0, at)
     loss = objective.loss
     by_eta = losses_and_slopes(loss, eta, y).slopes if has_slopes(loss) else slopes(loss, eta, y)
     s = by_eta.cpu().double().numpy()
