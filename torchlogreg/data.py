@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -20,12 +20,15 @@ class Batch:
     sample_weight : Tensor, shape (n,)
         Scaled to mean one over *all* rows, so that a mini-batch's mean may differ from one.
     offset : Tensor, shape (n,) or (n, r), or None
+    index : Tensor, shape (n,), or None
+        Of a mini-batch: which rows of the data these are.
     """
 
     X: Tensor
     y: Tensor
     sample_weight: Tensor
     offset: Tensor | None = None
+    index: Tensor | None = None
 
     def __len__(self) -> int:
         return self.X.shape[0]
@@ -33,7 +36,8 @@ class Batch:
     def rows(self, index: Tensor | slice) -> Batch:
         """The rows that ``index`` names (a view for a slice, a copy for a tensor)."""
         offset = None if self.offset is None else self.offset[index]
-        return Batch(self.X[index], self.y[index], self.sample_weight[index], offset)
+        which = index if isinstance(index, Tensor) else None
+        return Batch(self.X[index], self.y[index], self.sample_weight[index], offset, which)
 
     def blocks(self, n_values: int = 2**23) -> Iterator[Batch]:
         """Consecutive views of at most ``n_values`` entries of ``X``: bounds temporaries."""
@@ -43,7 +47,7 @@ class Batch:
 
     def reweighted(self, sample_weight: Tensor) -> Batch:
         """The same rows under other weights; nothing is copied."""
-        return replace(self, sample_weight=sample_weight)
+        return Batch(self.X, self.y, sample_weight, self.offset)
 
 
 def minibatches(

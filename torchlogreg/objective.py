@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from torchlogreg import curvature
 from torchlogreg.base import Model
+from torchlogreg.closed_form import has_slopes
 from torchlogreg.data import Batch
 from torchlogreg.losses import Loss
 from torchlogreg.passes import Found, evaluate, total
@@ -99,6 +100,8 @@ class Objective:
         Free right after an evaluation of the same rows, under whatever weights.
         """
         last = self.known(data)
+        if last is None and has_slopes(self.loss):
+            last = self.evaluate(data, keep=True)  # which the next step needs, but for weights
         if last is not None:
             return last.found.eta, last.found.losses
         self.rows_read += len(data)
@@ -127,17 +130,13 @@ class Objective:
         return total(self.model, self.penalty, data, eta, losses)
 
     def evaluate(self, batch: Batch, *, keep: bool) -> Evaluation:
-        """Smooth value and gradient on ``batch``; ``keep`` remembers it until the parameters move.
-
-        Remembering makes the optimality test after a step and the gradient that the next step
-        starts from one pass over the data instead of two.
-        """
-        last = self._last
+        """Smooth value and gradient on ``batch``; ``keep``: remembered until the parameters move."""
+        last = self.known(batch)
         if last is not None and last.batch is batch and last.penalty is self.penalty:
-            if self._unmoved(last):
-                return last
+            return last
         self.rows_read += len(batch)
-        found = evaluate(self.model, self.loss, self.penalty, self.params, batch)
+        known = None if last is None else last.found
+        found = evaluate(self.model, self.loss, self.penalty, self.params, batch, known)
         return self.remember(batch, found, keep=keep)
 
     def remember(self, batch: Batch, found: Found, *, keep: bool = True) -> Evaluation:

@@ -28,17 +28,35 @@ BLOCK = 2**21
 """Entries of ``X`` in a block, 16 MB in float64: what a block leaves behind is small beside it."""
 
 
+class Rows(NamedTuple):
+    """What weights do not change: eta (n, k), losses (n,), slopes (n, k)."""
+
+    eta: Tensor
+    losses: Tensor
+    slopes: Tensor
+
+
 class Found(NamedTuple):
-    """Smooth value (scalar), gradient (P,), eta (n, k) and unweighted losses (n,)."""
+    """Smooth value (scalar), gradient (P,), eta (n, k) and unweighted losses (n,).
+
+    ``slopes`` (n, k) are the losses' derivatives by ``eta``, where they are at hand: the same rows
+    under other weights then need no new pass for them.
+    """
 
     value: Tensor
     gradient: Tensor
     eta: Tensor
     losses: Tensor
+    slopes: Tensor | None = None
 
 
 def evaluate(
-    model: Model, loss: Loss, penalty: Penalty | None, params: list[nn.Parameter], batch: Batch
+    model: Model,
+    loss: Loss,
+    penalty: Penalty | None,
+    params: list[nn.Parameter],
+    batch: Batch,
+    known: Found | None = None,
 ) -> Found:
     """Smooth part of the objective and its gradient, in one pass.
 
@@ -50,6 +68,8 @@ def evaluate(
     params : list of nn.Parameter
         The trainable ones, in the order of the gradient.
     batch : Batch
+    known : Found, optional
+        The same rows at the same parameters, under whatever weights.
 
     Raises
     ------
@@ -57,9 +77,17 @@ def evaluate(
         If the loss does not return one number per row.
     """
     if penalty is None or not penalty.needs_rows:
-        sums = sums_of(model, loss, batch)
-        if sums is not None:
-            return _assemble(model, penalty, params, batch, sums)
+        if known is not None and known.slopes is not None:
+            rows = Rows(known.eta, known.losses, known.slopes)
+            return _assemble(model, penalty, params, batch, _weighted(model, batch, rows), rows)
+        if batch.X.numel() <= min(BLOCK, kernels.SMALLEST.get() - 1):
+            if _has_closed_form(model, loss, batch.y):
+                rows = _rows(model, loss, batch)
+                return _assemble(model, penalty, params, batch, _weighted(model, batch, rows), rows)
+        else:
+            sums = sums_of(model, loss, batch)
+            if sums is not None:
+                return _assemble(model, penalty, params, batch, sums)
     with torch.enable_grad():
         eta = model(batch.X, batch.offset)
         losses = loss(eta, batch.y)
@@ -92,7 +120,12 @@ def total(
 
 @torch.no_grad()
 def _assemble(
-    model: Model, penalty: Penalty | None, params: list[nn.Parameter], batch: Batch, sums: Sums
+    model: Model,
+    penalty: Penalty | None,
+    params: list[nn.Parameter],
+    batch: Batch,
+    sums: Sums,
+    rows: Rows | None = None,
 ) -> Found:
     """From sums over the rows and the penalty."""
     weight, n = model.weight, len(batch)
@@ -101,7 +134,7 @@ def _assemble(
         value = value + penalty.value(weight)
         if weight.requires_grad:  # it is the first of the trainable parameters
             gradient[: weight.numel()] += penalty.gradient(weight).flatten()
-    return Found(value, gradient, sums.eta, sums.losses)
+    return Found(value, gradient, sums.eta, sums.losses, None if rows is None else rows.slopes)
 
 
 @torch.no_grad()
@@ -126,8 +159,6 @@ def sums_of(model: Model, loss: Loss, batch: Batch) -> Sums | None:
         )
     if not _has_closed_form(model, loss, batch.y):
         return None
-    if batch.X.numel() <= BLOCK:
-        return _closed(model, loss, batch)
     parts = [_closed(model, loss, block) for block in batch.blocks(BLOCK)]
     columns = list(zip(*parts, strict=True))
     value, by_weight, by_intercepts = (torch.stack(c).sum(0) for c in columns[:3])
@@ -158,9 +189,18 @@ def _has_closed_form(model: Model, loss: Loss, y: Tensor) -> bool:
 
 
 def _closed(model: Model, loss: Loss, batch: Batch) -> Sums:
+    return _weighted(model, batch, _rows(model, loss, batch))
+
+
+@torch.no_grad()
+def _rows(model: Model, loss: Loss, batch: Batch) -> Rows:
     eta = model(batch.X, batch.offset)
-    per_row, slopes = losses_and_slopes(loss, eta, batch.y)
-    weighted = slopes * batch.sample_weight.unsqueeze(1)
+    return Rows(eta, *losses_and_slopes(loss, eta, batch.y))
+
+
+@torch.no_grad()
+def _weighted(model: Model, batch: Batch, rows: Rows) -> Sums:
+    weighted = rows.slopes * batch.sample_weight.unsqueeze(1)
     scores = weighted[:, 1:] if weighted.shape[1] > len(model.weight) else weighted
-    value = torch.dot(per_row, batch.sample_weight)
-    return Sums(value, scores.T @ batch.X, weighted.sum(0), eta, per_row)
+    value = torch.dot(rows.losses, batch.sample_weight)
+    return Sums(value, scores.T @ batch.X, weighted.sum(0), rows.eta, rows.losses)
