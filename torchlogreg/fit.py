@@ -28,6 +28,7 @@ from torchlogreg.penalties import Penalty
 from torchlogreg.sample_weights import checked_weights, mean_one
 from torchlogreg.settings import check_numbers, check_parts, checked_hooks, weighting_for
 from torchlogreg.state import FitState, Hook
+from torchlogreg.threads import threads_for
 from torchlogreg.weighting import Snapshot, Uniform, Weighting
 
 
@@ -187,7 +188,7 @@ def fit(
     schedule = None if scheduler is None else scheduler(instance)
     state = FitState(objective, instance, data, weighting, max_epochs, names)
     started: list[Hook] = []
-    with _last_looks(state, started):
+    with threads_for(data.X), _last_looks(state, started):
         for hook in hooks:
             started.append(hook)
             hook.on_fit_start(state)

@@ -130,7 +130,7 @@ class Objective:
         return total(self.model, self.penalty, data, eta, losses)
 
     def evaluate(self, batch: Batch, *, keep: bool) -> Evaluation:
-        """Smooth value and gradient on ``batch``; ``keep``: remembered until the parameters move."""
+        """Smooth value and gradient on ``batch``; ``keep`` it until the parameters move."""
         last = self.known(batch)
         if last is not None and last.batch is batch and last.penalty is self.penalty:
             return last
