@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from typing import Any
 
@@ -17,6 +18,7 @@ from torchlogreg import (
     OPTIMIZERS,
     ConvergenceWarning,
     ElasticNet,
+    Focal,
     Model,
     Newton,
     ProximalGradient,
@@ -109,7 +111,7 @@ def test_proximal_linear_equals_sklearn(alpha: float, l1_ratio: float) -> None:
     penalty = L1(alpha) if l1_ratio == 1 else ElasticNet(alpha, l1_ratio)
     model = case.model()
     result = fit(model, case.X, case.y, penalty=penalty, tol=1e-11, max_epochs=2000)
-    assert result.converged and result.optimizer == "ProximalGradient"
+    assert result.converged and result.optimizer == "ProximalNewton"
     np.testing.assert_allclose(model.weight.detach().numpy()[0], reference.coef_, atol=1e-8)
     np.testing.assert_allclose(model.bias.item(), reference.intercept_, atol=1e-8)
 
@@ -204,7 +206,7 @@ ERRORS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "non-smooth": (
         {"optimizer": "adam", "penalty": L1(0.1)},
         ValueError,
-        r"Adam cannot minimise the non-smooth penalty L1\(.*\); use ProximalGradient",
+        r"Adam cannot minimise the non-smooth penalty L1\(.*\); use ProximalNewton, or SVRG",
     ),
     "non-smooth Newton": (
         {"optimizer": "newton", "penalty": ElasticNet(0.1)},
@@ -220,7 +222,14 @@ ERRORS |= {
         ValueError,
         r"needs all rows in every step; drop batch_size=8",
     )
-    for name in ("newton", "lbfgs", "rprop", "proximal_gradient", "least_squares")
+    for name in (
+        "newton",
+        "lbfgs",
+        "rprop",
+        "proximal_gradient",
+        "proximal_newton",
+        "least_squares",
+    )
 }
 
 
@@ -283,3 +292,23 @@ def test_plateau_schedule_lowers_a_rate_that_does_not_help() -> None:
         tol=0,
     )
     assert optimizer.param_groups[0]["lr"] < 1.0
+
+
+CHOICES: dict[str, tuple[dict[str, Any], str, str]] = {
+    "L1": ({"penalty": L1(0.1)}, "ProximalNewton", "L1.* is not smooth; most weights stay zero"),
+    "L1 in batches": ({"penalty": L1(0.1), "batch_size": 20}, "SVRG", "not smooth, mini-batches"),
+    "L1, adaptive": (
+        {"penalty": L1(0.1), "weighting": Focal()},
+        "ProximalGradient",
+        "sample weights follow the model",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", CHOICES)
+def test_a_kink_chooses_its_optimizer_and_says_why(kind: str) -> None:
+    arguments, name, why = CHOICES[kind]
+    case = problem("logistic")
+    result = fit(case.model(), case.X, case.y, max_epochs=2, tol=0, **arguments)
+    assert result.optimizer == name
+    assert re.search(why, result.message)

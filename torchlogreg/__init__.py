@@ -16,7 +16,16 @@ from torchlogreg.models import (
     SoftmaxRegression,
 )
 from torchlogreg.objective import Closure, Objective
-from torchlogreg.optim import OPTIMIZERS, LeastSquares, Newton, ProximalGradient
+from torchlogreg.optim import (
+    OPTIMIZERS,
+    SAGA,
+    SVRG,
+    LeastSquares,
+    Newton,
+    ProximalGradient,
+    ProximalNewton,
+    alpha_max,
+)
 from torchlogreg.penalties import L1, L2, ElasticNet, Penalty
 from torchlogreg.state import FitState, Hook
 from torchlogreg.weighting import (
@@ -35,6 +44,8 @@ __all__ = [
     "L1",
     "L2",
     "OPTIMIZERS",
+    "SAGA",
+    "SVRG",
     "Batch",
     "BoostMisclassified",
     "ClassBalanced",
@@ -60,11 +71,13 @@ __all__ = [
     "Penalty",
     "Product",
     "ProximalGradient",
+    "ProximalNewton",
     "Smoothed",
     "Snapshot",
     "SoftmaxRegression",
     "Uniform",
     "Weighting",
+    "alpha_max",
     "fit",
     "infer",
     "losses",

@@ -23,9 +23,12 @@ from torchlogreg.optim.proximal import ProximalGradient
 from torchlogreg.optim.proximal_newton import ProximalNewton
 from torchlogreg.optim.resolve import resolve
 from torchlogreg.optim.subsampled import SubsampledNewton
+from torchlogreg.optim.variance_reduced import SAGA, SVRG
 
 __all__ = [
     "OPTIMIZERS",
+    "SAGA",
+    "SVRG",
     "BlockLBFGS",
     "Factory",
     "LeastSquares",
@@ -75,6 +78,8 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "radam": partial(torch.optim.RAdam, lr=0.1, eps=1e-4),
     "rmsprop": partial(torch.optim.RMSprop, lr=0.03, eps=1e-2),
     "rprop": partial(torch.optim.Rprop, lr=0.01, step_sizes=(1e-14, 50)),
+    "saga": SAGA,
     "sgd": partial(torch.optim.SGD, lr=0.1),
     "subsampled_newton": SubsampledNewton,
+    "svrg": SVRG,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torchlogreg.objective import Objective
 from torchlogreg.optim.least_squares import unsolvable
 from torchlogreg.optim.preconditioned import unsuitable
+from torchlogreg.penalties import Penalty
 
 NEWTON_LIMIT = 2000
 """Parameters up to which a (P, P) factor is cheap beside a pass over the rows."""
@@ -37,7 +38,7 @@ def choose(
     penalty = objective.penalty
     n_params = sum(p.numel() for p in objective.params)
     if penalty is not None and not penalty.smooth:
-        return "proximal_gradient", f"the penalty {penalty!r} is not smooth"
+        return _nonsmooth(objective, penalty, batch_size, adaptive=adaptive)
     if batch_size is not None:
         return "adam", "mini-batches"
     if adaptive:
@@ -61,3 +62,21 @@ def _for_many_parameters(objective: Objective, n_params: int, rows: int) -> tupl
     if objective.penalty is not None and objective.penalty.needs_rows:
         return "lbfgs", f"{n_params} parameters are too many for a Hessian"
     return "newton_cg", f"{n_params} parameters are too many for a Hessian, not for its products"
+
+
+def _nonsmooth(
+    objective: Objective, penalty: Penalty, batch_size: int | None, *, adaptive: bool
+) -> tuple[str, str]:
+    """For a penalty with kinks."""
+    why = f"the penalty {penalty!r} is not smooth"
+    if batch_size is not None:
+        return "svrg", f"{why}, mini-batches"
+    if adaptive:
+        return "proximal_gradient", f"{why}, and sample weights follow the model"
+    weight = objective.model.weight.detach()
+    kink = penalty.kink(weight)
+    if kink is None:
+        return "proximal_gradient", f"{why}, nor a sum of kinks and squares"
+    if weight.numel() > NEWTON_LIMIT and not bool(kink.any()):
+        return "proximal_gradient", f"{penalty!r} keeps none of {weight.numel()} weights at zero"
+    return "proximal_newton", f"{why}; most weights stay zero and a working set is small"

@@ -92,7 +92,7 @@ class ProximalGradient(Optimizer):
 
     def _descend(self, closure: Closure, value: Tensor, gradient: Tensor) -> Tensor:
         """Move by the first step whose quadratic bound holds; the scores there."""
-        group, params, batch = self.param_groups[0], closure.params, closure.batch
+        group, params = self.param_groups[0], closure.params
         start, point = [p.clone() for p in params], _flat(params)
         rounding = float(closure.rounding(value))
         step = group["step"]
@@ -113,7 +113,7 @@ class ProximalGradient(Optimizer):
         return scores
 
     def _on_the_trail(self, closure: Closure, current: Tensor) -> Trail:
-        """Where the last step ended, unless someone has moved the parameters or changed the rows."""
+        """Where the last step ended, unless parameters or rows are others by now."""
         trail = self._trail
         if trail is None or trail.X is not closure.batch.X or not torch.equal(trail.at, current):
             scores = _scores(closure)

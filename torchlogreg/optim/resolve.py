@@ -47,7 +47,8 @@ def resolve(
         )
     if penalty is not None and not penalty.smooth and not handles_nonsmooth(instance):
         raise ValueError(
-            f"{name} cannot minimise the non-smooth penalty {penalty!r}; use ProximalGradient"
+            f"{name} cannot minimise the non-smooth penalty {penalty!r}; use "
+            "ProximalNewton, or SVRG or SAGA for mini-batches"
         )
     if batch_size is not None and penalty is not None and penalty.needs_rows:
         raise ValueError(
@@ -56,7 +57,8 @@ def resolve(
         )
     if batch_size is not None and needs_full_batch(instance):
         raise ValueError(
-            f"{name} needs all rows in every step; drop batch_size={batch_size}, or use SGD or Adam"
+            f"{name} needs all rows in every step; drop batch_size={batch_size}, or use "
+            + ("SGD or Adam" if penalty is None or penalty.smooth else "SVRG or SAGA")
         )
     return instance
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from torchlogreg.closed_form import curvatures, has_slopes, losses_and_slopes
 from torchlogreg.curvature import intercept_jacobian, mix_matrix
 from torchlogreg.data import Batch
-from torchlogreg.losses import squared_error
+from torchlogreg.losses import Loss, squared_error
 from torchlogreg.objective import Closure
 from torchlogreg.passes import Found, evaluate, total
 
@@ -188,17 +188,9 @@ def found_at(closure: Closure, eta: Tensor) -> Found:
     """Value and gradient where ``eta (n, k)`` is known: one pass over ``X``, for ``S' X``."""
     objective, batch = closure.objective, closure.batch
     model, penalty = objective.model, objective.penalty
-    loss = objective.loss
     if penalty is not None and penalty.needs_rows:
-        return evaluate(model, loss, penalty, objective.params, batch)
-    if has_slopes(loss):
-        losses, by_eta = losses_and_slopes(loss, eta, batch.y)
-    else:
-        with torch.enable_grad():
-            leaf = eta.detach().requires_grad_()
-            losses = loss(leaf, batch.y)
-            (by_eta,) = torch.autograd.grad(losses.sum(), leaf)
-        losses = losses.detach()
+        return evaluate(model, objective.loss, penalty, objective.params, batch)
+    losses, by_eta = slopes_at(objective.loss, eta, batch.y)
     value = total(model, penalty, batch, eta, losses, smooth_only=True)
     by_eta = by_eta * (batch.sample_weight / len(batch))[:, None]
     gradient = intercept_jacobian(model).T @ by_eta.sum(0)
@@ -209,3 +201,14 @@ def found_at(closure: Closure, eta: Tensor) -> Found:
         gradient = torch.cat((by_weight.flatten(), gradient))
     objective.rows_read += len(batch)
     return Found(value, gradient, eta, losses)
+
+
+def slopes_at(loss: Loss, eta: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Losses (n,) and their derivatives by ``eta`` (n, k): by formula where there is one."""
+    if has_slopes(loss):
+        return losses_and_slopes(loss, eta, y)
+    with torch.enable_grad():
+        leaf = eta.detach().requires_grad_()
+        losses = loss(leaf, y)
+        (by_eta,) = torch.autograd.grad(losses.sum(), leaf)
+    return losses.detach(), by_eta
