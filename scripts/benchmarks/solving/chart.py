@@ -40,6 +40,8 @@ def draw(facts: dict[str, Any], path: Path, theme: str = "light") -> None:
         for place, row in enumerate(rows):
             _row(axes, place, row, look)
         axes.set_xscale("log")
+        low, high = axes.get_xlim()
+        axes.set_xlim(low / 2, high * 1.5)  # room for the names of the outermost
         axes.set_yticks(range(len(rows)), [row["label"] for row in rows])
         axes.tick_params(axis="y", labelcolor=look.text)
         axes.set_ylim(len(rows) - 0.4, -0.6)
