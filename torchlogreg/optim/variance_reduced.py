@@ -65,7 +65,8 @@ class SVRG(Optimizer):
             state["gradient"] = closure.full.gradient()
             state["seen"] = 0
         state["seen"] += len(closure.batch)
-        value, gradient = closure(), _flat([p.grad for p in params])
+        value: Tensor = closure()
+        gradient = _flat([p.grad for p in params])
         here = [p.clone() for p in params]
         slope = gradient
         if closure.batch is not data:  # 2
@@ -166,7 +167,7 @@ def _step(
     move_(closure.params, [p.clone() for p in closure.params], slope, -lr)
     if lr > 0:
         closure.prox_(lr)
-    parts = slope.split([p.numel() for p in closure.params])
+    parts = torch.split_with_sizes(slope, [p.numel() for p in closure.params])
     for p, part in zip(closure.params, parts, strict=True):
         p.grad = part.view_as(p).clone()
 
