@@ -32,19 +32,22 @@ def column_findings(problem: Problem) -> list[Finding]:
     # A strictly convex penalty chooses among dependent columns; only constants are of interest.
     if (problem.unique and varied_columns(problem)) or sound_columns(problem):
         return found
-    X = problem.rows()
+    raw = problem.rows()
+    size = raw.abs().amax(dim=0)
+    X = raw / torch.where(
+        size > 0, size, 1.0
+    )  # within 1: squares of 1e-200 or 1e200 are no numbers
     centre = X.mean(0) if problem.has_intercept else torch.zeros_like(X[0])
     residual = X - centre
     residual = residual - (residual.mean(0) if problem.has_intercept else 0)
-    size = X.abs().amax(dim=0)
     eps = torch.finfo(problem.data.X.dtype).eps
-    constant = residual.abs().amax(dim=0) <= 4 * max(eps, 2**-52) * size
-    found += _constants(problem, X, constant.nonzero().flatten().tolist())  # 1
+    constant = residual.abs().amax(dim=0) <= 4 * max(eps, 2**-52)
+    found += _constants(problem, raw, constant.nonzero().flatten().tolist())  # 1
     kept = (~constant).nonzero().flatten()
     if len(kept) == 0 or problem.unique:
         return found  # a strictly convex penalty chooses among dependent columns
     norm = residual[:, kept].norm(dim=0)
-    noise = 100 * eps * float((size[kept] * len(X) ** 0.5 / norm).max())
+    noise = 100 * eps * float((len(X) ** 0.5 / norm).max())
     factor = torch.linalg.qr(residual[:, kept] / norm, mode="r").R.numpy()
     mean = (centre[kept] / norm).numpy()
     names = kept.tolist()
@@ -58,14 +61,17 @@ def column_findings(problem: Problem) -> list[Finding]:
 def _scales(problem: Problem) -> Iterator[Finding]:
     """Columns whose root mean squares are a million apart."""
     units = problem.objective.units(problem.data).columns
-    low, high = torch.aminmax(units)
-    if float(high) < APART * float(low):
+    low, high = (float(unit) for unit in torch.aminmax(units))
+    # Exactly 1 can stand for squares that vanished; rows without weight count there, but not here.
+    if high < APART * low and not bool((units == 1).any()) and problem.all_count:
         return
     X = problem.rows()
-    filled = (X != 0).any(dim=0).to(units.device)  # a column of zeros has no unit
+    size = X.abs().amax(dim=0)
+    filled = size > 0  # a column of zeros has no unit
+    units = size * (X / torch.where(filled, size, 1.0)).square().mean(dim=0).sqrt()
     small = int(torch.where(filled, units, torch.inf).argmin())
     large = int(torch.where(filled, units, 0.0).argmax())
-    ratio = float(units[large] / units[small])
+    ratio = min(float(units[large] / units[small]), 1e308)
     if not bool(filled[small]) or ratio < APART:
         return
     yield Finding(

@@ -18,7 +18,7 @@ Integers = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 STRICT = 1e-8
-"""Rise, per unit of a column's range, from which on a contrast counts as rising."""
+"""The same for columns in double precision."""
 NOTHING = 1e-6
 """Share of the largest weight up to which a column has no part in a direction."""
 _SLACK = 1e-9
@@ -44,6 +44,10 @@ class Cone:
         Data row and kind of contrast of every constraint.
     always : ndarray, shape (f, d)
         Further constraints, which count for nothing: cutpoints keep their order.
+    slack : float
+        Fall, per unit of the largest entry of ``b``, that rounding of the columns explains.
+    strict : float
+        Rise, per unit of a column's range, from which on a contrast counts as rising.
     """
 
     X: Floats
@@ -52,6 +56,8 @@ class Cone:
     row: Integers
     code: Integers
     always: Floats
+    slack: float = 0.0
+    strict: float = STRICT
 
     @property
     def n_weights(self) -> int:
@@ -116,7 +122,7 @@ def rising(cone: Cone, deadline: float = np.inf) -> Mask:
     rest = np.ones(len(cone.row), dtype=bool)
     while rest.any():
         b = _steepest(cone, rest, deadline)  # 1
-        lifted = rest & (cone.rises(b) > STRICT)
+        lifted = rest & (cone.rises(b) > cone.strict)
         if not lifted.any():
             break
         rest &= ~lifted  # 2, 3
@@ -159,15 +165,16 @@ def _least(
     p = cone.X.shape[1]
     weights = (np.arange(cone.n_weights // p)[:, None] * p + columns).ravel()
     used = np.concatenate((weights, np.arange(cone.n_weights, cone.size)))
+    slack = cone.slack / cone.strict  # where the least that rises is to rise by 1
     cost = np.tile((used < cone.n_weights).astype(float), 2)  # two non-negative halves
     bounds = np.array([(0, np.inf)] * len(cost))
     while True:
         A = np.vstack((cone.rows(index), cone.always))[:, used]
-        limits = np.concatenate((-strict[index].astype(float), np.zeros(len(cone.always))))
+        limits = np.concatenate((slack - strict[index], np.zeros(len(cone.always))))
         halves = solve(cost, np.hstack((-A, A)), limits, bounds, deadline)
         b = np.zeros(cone.size)
         b[used] = halves[: len(used)] - halves[len(used) :]
-        short = cone.rises(b) - strict
+        short = cone.rises(b) - strict + slack
         tolerance = 1e-7 * max(1.0, float(np.abs(b).max()))
         added = _worst(short, short < -tolerance, cone.few)
         added = np.setdiff1d(added, index)
@@ -213,6 +220,9 @@ def solve(
 def _steepest(cone: Cone, rest: Mask, deadline: float) -> Floats:
     """Maximises the sum of ``A[rest] b`` over ``A[rest] b >= 0``, ``-1 <= b <= 1``.
 
+    With ``slack``, ``A[rest] b >= -slack``: a direction as long as allowed has to show that it is
+    one, since a short one breaks nothing by more.
+
     Few constraints at first: on overlapping rows a handful already leaves no direction, which then
     is the answer for all; otherwise those that are broken most are added.
     """
@@ -224,11 +234,12 @@ def _steepest(cone: Cone, rest: Mask, deadline: float) -> Floats:
     index = _spread(np.flatnonzero(rest), cone.few)
     while True:
         A = np.vstack((cone.rows(index), cone.always))
-        b = solve(cost, -A, np.zeros(len(A)), (-1, 1), deadline)
-        if cost @ b > -1e-13:
+        b = solve(cost, -A, np.full(len(A), cone.slack), (-1, 1), deadline)
+        if cost @ b > -1e-13 or (cone.slack > 0 and np.abs(b).max() < 0.99):
             return np.zeros(cone.size)
         rises = cone.rises(b)
-        added = np.setdiff1d(_worst(rises, rest & (rises < -_SLACK), cone.few), index)
+        broken = rest & (rises < -_SLACK - cone.slack)
+        added = np.setdiff1d(_worst(rises, broken, cone.few), index)
         if not len(added):
             return b
         index = np.concatenate((index, added))

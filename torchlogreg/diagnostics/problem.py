@@ -100,10 +100,14 @@ class Problem:
         # Inside, the two cutpoints around an empty level meet, at a finite place.
         return tuple(c for c in self.empty_classes if c in ends) if free else ()
 
+    @cached_property
+    def all_count(self) -> bool:
+        """Whether every row has weight."""
+        return bool((self.data.sample_weight > 0).all())
+
     def rows(self) -> Tensor:
         """Rows with weight, float64, on the CPU."""
-        X, weights = self.data.X, self.data.sample_weight
-        X = X if bool((weights > 0).all()) else X[weights > 0]
+        X = self.data.X if self.all_count else self.data.X[self.data.sample_weight > 0]
         return X.cpu().double()
 
     def label(self, column: int) -> str:

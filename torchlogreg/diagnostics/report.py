@@ -151,7 +151,8 @@ def find_separation(problem: Problem, seconds: float = SECONDS) -> Separation | 
     counted = data.sample_weight > 0
     X, y = data.X[counted].cpu().double(), data.y[counted].cpu()
     try:
-        return separation_of(model, X, y, seconds=seconds, apart=apart)
+        eps = max(torch.finfo(data.X.dtype).eps, 2**-52)
+        return separation_of(model, X, y, seconds=seconds, apart=apart, eps=eps)
     except OutOfTimeError:
         return _unchecked(f"taking more than {seconds:g} s", apart)
     except RuntimeError:  # HiGHS gave up

@@ -21,10 +21,13 @@ from torchlogreg.models import OrdinalRegression, SoftmaxRegression
 LIMIT = 2000
 """Parameters up to which (P, P) matrices are cheap enough to look at."""
 ROWS = 256
+QUIET = np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore")
+"""Numbers like 1e200 have no squares: then nothing is proven, which is no news to warn of."""
 VIF = 1e4
 """Variance inflation from which on columns are called nearly collinear."""
 
 
+@QUIET
 def has_optimum(problem: Problem) -> bool:
     """Whether the gradient proves that a finite optimum exists; False proves nothing.
 
@@ -59,6 +62,7 @@ def has_optimum(problem: Problem) -> bool:
     return _is_short(total, matrix)
 
 
+@QUIET
 def sound_columns(problem: Problem) -> bool:
     """Whether the columns are proven to be neither constant nor (nearly) collinear."""
     data, centre = problem.data, problem.has_intercept
@@ -74,6 +78,7 @@ def sound_columns(problem: Problem) -> bool:
     return _inflation(problem.rows().numpy(), centre) < VIF / 4
 
 
+@QUIET
 def varied_columns(problem: Problem) -> bool:
     """Whether a few rows prove that no column is constant, far beyond rounding."""
     X = _rows(problem.data.X, sample(len(problem.data), ROWS))

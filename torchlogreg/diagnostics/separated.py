@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -127,7 +127,8 @@ def separation(
 
     Notes
     -----
-    Exact up to rounding: overlaps below 1e-8 of a column's range are not seen. On overlapping rows
+    Exact up to rounding: overlaps below 1e-8 of a column's range are not seen, nor those below 1e-6
+    if X is float32, where combinations of columns are no better than that. On overlapping rows
     the programs are solved on a few hundred rows, whatever the number of all.
 
     References
@@ -151,7 +152,7 @@ def separation(
         weights = as_tensor(sample_weight, "sample_weight", torch.device("cpu")).detach()
         counted = checked_weights(weights, len(rows), "sample_weight") > 0
         rows, target = rows[counted], target[counted]
-    return separation_of(model, rows, target)
+    return separation_of(model, rows, target, eps=_rounding(X))
 
 
 def separation_of(
@@ -161,17 +162,24 @@ def separation_of(
     *,
     seconds: float = float("inf"),
     apart: bool = False,
+    eps: float = 2**-52,
 ) -> Separation:
     """The same for checked float64 rows on the CPU; raises ``OutOfTimeError`` after ``seconds``.
 
-    ``apart``: separation is known to be complete, and only the columns are sought.
+    ``apart``: separation is known to be complete, and only the columns are sought. ``eps``: to what
+    the columns had been rounded; a combination of several touches zero no better than that.
     """
     deadline = time.monotonic() + seconds
+    size = X.abs().amax(dim=0)
+    size = torch.where(size > 0, size, 1.0)
+    X = X / size  # within 1: the sum of numbers like 1e308 is none
     mean = Standardizer.of(X, centre=_has_intercept(model)).mean  # 1
     centred = (X - mean).numpy()
     scale = np.abs(centred).max(axis=0)
     scale[scale == 0] = 1.0
     cone = cone_of(model, centred / scale, y)  # 2
+    if eps > 2**-52:
+        cone = replace(cone, slack=8 * eps, strict=800 * eps)
     strict = np.ones(len(cone.row), dtype=bool) if apart else rising(cone, deadline)  # 3
     certain, improved = _per_row(cone, strict)
     direction = np.zeros(cone.size)
@@ -181,8 +189,18 @@ def separation_of(
         "complete" if strict.all() else "quasi" if strict.any() else "none"
     )
     weight, intercept = _unfold(model, cone, direction, scale, mean.numpy())  # 5
+    with np.errstate(over="ignore"):
+        limit = np.finfo(float).max
+        weight = np.clip(weight / size.numpy(), -limit, limit)
     columns = tuple(int(j) for j in np.flatnonzero(np.abs(np.atleast_2d(weight)).max(axis=0)))
     return Separation(kind, weight, intercept, columns, certain, len(X), improved)
+
+
+def _rounding(X: Any) -> float:
+    """To what the entries of ``X`` have been rounded."""
+    name = str(getattr(X, "dtype", "")).removeprefix("torch.")
+    halves = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+    return torch.finfo(halves.get(name, torch.float64)).eps
 
 
 def cone_of(model: Model, X: Floats, y: torch.Tensor) -> Cone:
