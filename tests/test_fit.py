@@ -273,10 +273,10 @@ def test_a_chosen_optimizer_is_explained(choice: str) -> None:
     assert f"optimizer {choice!r} was chosen: {why}" in result.message
 
 
-def test_many_parameters_choose_lbfgs(generator: torch.Generator) -> None:
+def test_many_parameters_choose_newton_cg(generator: torch.Generator) -> None:
     X = torch.randn(20, 2100, generator=generator)
     result = fit(LogisticRegression(2100), X, torch.arange(20) % 2, max_epochs=2)
-    assert result.optimizer == "LBFGS" and "2101 parameters are too many" in result.message
+    assert result.optimizer == "NewtonCG" and "2101 parameters are too many" in result.message
 
 
 def test_a_named_optimizer_is_not_explained() -> None:

@@ -70,6 +70,8 @@ def gauss_newton(model: Model, loss: Loss, batch: Batch, eta: Tensor | None = No
     Rows are taken in blocks, so that the weighted copy of ``X`` stays small. ``eta`` (n, k), where
     it is known, saves a pass.
     """
+    if len(model.weight) == 1 and (eta is not None and eta.shape[1] == 1):
+        return _of_one_column(model, loss, batch, eta)
     R, J = mix_matrix(model), intercept_jacobian(model)
     (k, r), p = R.shape, model.n_features
     if k == 1:
@@ -149,16 +151,18 @@ def _blocks(model: Model, batch: Batch, eta: Tensor | None) -> Iterator[tuple[Ba
 
 def _of_one_column(model: Model, loss: Loss, batch: Batch, eta: Tensor | None) -> Tensor:
     """The same for ``eta = mix(x . weight) + bias`` of one column: ``X' diag(a) X``."""
-    R, J = mix_matrix(model), intercept_jacobian(model)
-    p = model.n_features
-    ww, cw, cc = R.new_zeros(p, p), R.new_zeros(1, p), R.new_zeros(1, 1)
+    p, X = model.n_features, batch.X
+    ww, cw, cc = X.new_zeros(p, p), X.new_zeros(1, p), X.new_zeros(1, 1)
     for block, eta_block in _blocks(model, batch, eta):
-        a = curvatures(loss, eta_block, block.y)[:, 0, 0]
-        a = a * (block.sample_weight / len(batch))
+        a = curvatures(loss, eta_block, block.y)[:, 0, 0] * block.sample_weight
         cw += a @ block.X
         cc += a.sum()
         ww += gram(block.X, a) if gram_available(block.X) else (block.X * a[:, None]).T @ block.X
-    return _assemble(ww * R.square(), J.T @ cw * R, J.T @ cc @ J, model)
+    n = len(batch)
+    if type(model).mix is Model.mix and model.bias is not None and model.bias.requires_grad:
+        return _assemble(ww.div_(n), cw.div_(n), cc.div_(n), model)  # R and J are 1
+    R, J = mix_matrix(model), intercept_jacobian(model)
+    return _assemble(ww * R.square() / n, J.T @ cw * R / n, J.T @ cc @ J / n, model)
 
 
 def _assemble(ww: Tensor, cw: Tensor, cc: Tensor, model: Model) -> Tensor:
