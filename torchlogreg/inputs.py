@@ -107,6 +107,8 @@ def as_matrix(X: Any, like: Tensor) -> Tensor:
 
 def _first_not_finite(X: Tensor) -> tuple[int, int] | None:
     """Row and column of the first NaN or infinity; in blocks, as ``isfinite`` copies its input."""
+    if bool(torch.isfinite(X.sum())):  # one read; a sum that overflowed is looked at below
+        return None
     size = max(1, BLOCK // X.shape[1])
     good = torch.stack([torch.isfinite(rows).all() for rows in torch.split(X, size)])
     if bool(good.all()):  # waits for the device, once, before training

@@ -35,7 +35,11 @@ class Units(NamedTuple):
             Whether the response is a number with a unit of its own.
         """
         wide = torch.float32 if data.X.device.type == "mps" else torch.float64
-        columns = torch.linalg.vector_norm(data.X, dim=0, dtype=wide) / len(data) ** 0.5
+        squares = torch.zeros(data.X.shape[1], dtype=wide, device=data.X.device)
+        for block in data.blocks(2**17):  # in the cache, and summed by a product: twice as fast
+            square = block.X.to(wide).square()
+            squares += square.new_ones(len(block)) @ square
+        columns = (squares / len(data)).sqrt()
         response = columns.new_ones(())
         if numeric and len(data) > 1:
             spread = data.y.to(wide).std()
