@@ -26,6 +26,8 @@ from torchlogreg.penalties import Penalty
 
 SECONDS = 10.0
 """What a fit may spend on the linear programs of the exact test."""
+AT_ONCE = 10**6
+"""Entries of X from which on a fit does without the programs if columns separate alone."""
 SIZE = 5e8
 """Rows times columns times contrasts up to which a fit runs the exact test at all."""
 
@@ -138,7 +140,8 @@ def is_certain(problem: Problem) -> bool:
 def find_separation(problem: Problem, seconds: float = SECONDS) -> Separation | Finding | None:
     """The exact test; a finding instead if it was too large, None if it does not arise.
 
-    Parameters that tell all rows apart leave only the columns to be found.
+    Parameters that tell all rows apart leave only the columns to be found. Columns that separate
+    alone are found without the programs, however many rows there are.
     """
     if problem.penalised or not problem.asks_for_rows:
         return None
@@ -146,15 +149,26 @@ def find_separation(problem: Problem, seconds: float = SECONDS) -> Separation | 
     apart = told_apart(problem)
     size = data.X.numel() * max(1, (model.n_classes or 2) - 1) * model.weight.shape[0]
     wide = sum(p.numel() for p in problem.objective.params) > LIMIT
-    if seconds < float("inf") and (wide or size > SIZE):
+    bounded = seconds < float("inf")
+    too_large = bounded and (wide or size > SIZE)
+    if too_large and data.X.numel() > SIZE:
         return _unchecked("its size", apart)
+    reason = "its size" if too_large else f"taking more than {seconds:g} s"
     counted = data.sample_weight > 0
     X, y = data.X[counted].cpu().double(), data.y[counted].cpu()
     try:
         eps = max(torch.finfo(data.X.dtype).eps, 2**-52)
-        return separation_of(model, X, y, seconds=seconds, apart=apart, eps=eps)
+        return separation_of(
+            model,
+            X,
+            y,
+            seconds=0.0 if too_large else seconds,
+            apart=apart,
+            eps=eps,
+            at_once=(0 if too_large else AT_ONCE) if bounded else None,
+        )
     except OutOfTimeError:
-        return _unchecked(f"taking more than {seconds:g} s", apart)
+        return _unchecked(reason, apart)
     except RuntimeError:  # HiGHS gave up
         return _unchecked("its numerical difficulty", apart)
 

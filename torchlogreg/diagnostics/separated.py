@@ -11,14 +11,22 @@ import numpy as np
 import torch
 
 from torchlogreg.base import Model
-from torchlogreg.curvature import mix_matrix
-from torchlogreg.diagnostics.cone import Cone, Floats, Integers, Mask, fewest, rising
+from torchlogreg.diagnostics.cone import (
+    Cone,
+    Floats,
+    Integers,
+    Mask,
+    OutOfTimeError,
+    fewest,
+    rising,
+)
+from torchlogreg.diagnostics.constraints import cone_of, possible_classes
+from torchlogreg.diagnostics.single import by_single_columns
 from torchlogreg.diagnostics.wording import listed
 from torchlogreg.inputs import as_matrix, as_tensor
 from torchlogreg.models import LogisticRegression, OrdinalRegression, SoftmaxRegression
 from torchlogreg.sample_weights import checked_weights
 from torchlogreg.scaling import Standardizer
-from torchlogreg.weighting import class_shares
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,6 +56,8 @@ class Separation:
     n_improved : int
         Rows whose likelihood rises for ever; more than ``n_certain`` where only some of several
         classes are excluded.
+    at_least : bool
+        Whether columns were looked at one by one only: further rows, and columns, may take part.
     """
 
     kind: Literal["none", "quasi", "complete"]
@@ -57,6 +67,7 @@ class Separation:
     n_certain: int
     n_rows: int
     n_improved: int = 0
+    at_least: bool = False
 
     def describe(self, feature_names: Sequence[str] | None = None) -> str:
         """One line: what was found, which columns do it, and what to do.
@@ -70,9 +81,10 @@ class Separation:
             return "the classes overlap: the maximum-likelihood estimate exists"
         by = listed(self.columns, feature_names) if self.columns else "the intercept alone"
         how = "completely" if self.kind == "complete" else "quasi-completely"
-        what = f"{self.n_certain} of {self.n_rows} rows can be predicted with certainty"
+        few = "at least " if self.at_least else ""
+        what = f"{few}{self.n_certain} of {self.n_rows} rows can be predicted with certainty"
         if self.n_certain == 0:
-            what = f"some class can be excluded for {self.n_improved} of {self.n_rows} rows"
+            what = f"some class can be excluded for {few}{self.n_improved} of {self.n_rows} rows"
         return (
             f"the classes are {how} separated by {by}: {what} and no finite "
             "maximum-likelihood estimate exists; add a penalty such as L2, or change the columns"
@@ -163,11 +175,14 @@ def separation_of(
     seconds: float = float("inf"),
     apart: bool = False,
     eps: float = 2**-52,
+    at_once: int | None = None,
 ) -> Separation:
     """The same for checked float64 rows on the CPU; raises ``OutOfTimeError`` after ``seconds``.
 
     ``apart``: separation is known to be complete, and only the columns are sought. ``eps``: to what
     the columns had been rounded; a combination of several touches zero no better than that.
+    ``at_once``: entries of X from which on columns that separate alone are the answer; where the
+    programs take too long they are as well. Default: never.
     """
     deadline = time.monotonic() + seconds
     size = X.abs().amax(dim=0)
@@ -180,11 +195,8 @@ def separation_of(
     cone = cone_of(model, centred / scale, y)  # 2
     if eps > 2**-52:
         cone = replace(cone, slack=8 * eps, strict=800 * eps)
-    strict = np.ones(len(cone.row), dtype=bool) if apart else rising(cone, deadline)  # 3
+    direction, strict, partial = _search(model, cone, y, deadline, apart, at_once)  # 3, 4
     certain, improved = _per_row(cone, strict)
-    direction = np.zeros(cone.size)
-    if strict.any():
-        direction = fewest(cone, strict, deadline)  # 4
     kind: Literal["none", "quasi", "complete"] = (
         "complete" if strict.all() else "quasi" if strict.any() else "none"
     )
@@ -193,7 +205,33 @@ def separation_of(
         limit = np.finfo(float).max
         weight = np.clip(weight / size.numpy(), -limit, limit)
     columns = tuple(int(j) for j in np.flatnonzero(np.abs(np.atleast_2d(weight)).max(axis=0)))
-    return Separation(kind, weight, intercept, columns, certain, len(X), improved)
+    at_least = partial and kind == "quasi"
+    return Separation(kind, weight, intercept, columns, certain, len(X), improved, at_least)
+
+
+def _search(
+    model: Model,
+    cone: Cone,
+    y: torch.Tensor,
+    deadline: float,
+    apart: bool,
+    at_once: int | None,
+) -> tuple[Floats, Mask, bool]:
+    """A direction, what it lifts, and whether it may not be all there is."""
+    alone = None
+    if at_once is not None:
+        possible = possible_classes(y, model.n_classes or 0)
+        alone = by_single_columns(model, cone, possible, _has_intercept(model))
+        if alone is not None and cone.X.size > at_once:
+            return alone, cone.rises(alone) > cone.strict, True
+    try:
+        strict = np.ones(len(cone.row), dtype=bool) if apart else rising(cone, deadline)  # 3
+        none = np.zeros(cone.size)
+        return fewest(cone, strict, deadline) if strict.any() else none, strict, False  # 4
+    except OutOfTimeError:
+        if alone is None:
+            raise
+        return alone, cone.rises(alone) > cone.strict, True
 
 
 def _rounding(X: Any) -> float:
@@ -201,54 +239,6 @@ def _rounding(X: Any) -> float:
     name = str(getattr(X, "dtype", "")).removeprefix("torch.")
     halves = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
     return torch.finfo(halves.get(name, torch.float64)).eps
-
-
-def cone_of(model: Model, X: Floats, y: torch.Tensor) -> Cone:
-    """The directions along which no row's likelihood falls."""
-    n_classes = model.n_classes or 0
-    possible = _possible(y, n_classes)  # (n, K)
-    R = mix_matrix(model).double().cpu().numpy()
-    J = _natural_jacobian(model, R)
-    contrasts: list[Floats] = []
-    row, code = [], []
-    for c in range(n_classes):
-        members = np.flatnonzero(possible[:, c])
-        for contrast in _contrasts(model, c, len(R)):
-            row.append(members)
-            code.append(np.full(len(members), len(contrasts)))
-            contrasts.append(contrast)
-    C = np.array(contrasts)
-    by_weight, by_intercept = C @ R, C @ J
-    always = np.zeros((0, by_weight.shape[1] * X.shape[1] + J.shape[1]))
-    if isinstance(model, OrdinalRegression):
-        steps = np.diff(J, axis=0)
-        always = np.hstack((np.zeros((len(steps), X.shape[1])), steps))
-    return Cone(X, by_weight, by_intercept, np.concatenate(row), np.concatenate(code), always)
-
-
-def _contrasts(model: Model, c: int, k: int) -> list[Floats]:
-    """What of eta (k,) a row of class ``c`` wants not to fall."""
-    unit = np.eye(k)
-    if isinstance(model, SoftmaxRegression):
-        return [unit[c] - unit[j] for j in range(k) if j != c]
-    if isinstance(model, OrdinalRegression):
-        return ([unit[c]] if c < k else []) + ([-unit[c - 1]] if c > 0 else [])
-    return [unit[0] if c == 1 else -unit[0]]
-
-
-def _possible(y: torch.Tensor, n_classes: int) -> Mask:
-    """Classes (n, K) to which the target gives a part of a row."""
-    shares = class_shares(y, torch.float64).cpu().numpy()
-    possible: Mask = np.zeros((len(shares), n_classes), dtype=bool)
-    possible[:, : shares.shape[1]] = shares > 0
-    return possible
-
-
-def _natural_jacobian(model: Model, R: Floats) -> Floats:
-    """Intercepts of eta by free intercepts or cutpoints, (k, q)."""
-    if isinstance(model, OrdinalRegression):
-        return np.eye(len(R))[:, int(model.first is None) :]
-    return R if model.bias is not None else R[:, :0]
 
 
 def _has_intercept(model: Model) -> bool:

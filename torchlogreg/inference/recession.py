@@ -13,7 +13,7 @@ from torch import Tensor
 
 from torchlogreg.data import Batch
 from torchlogreg.diagnostics.cone import STRICT, Cone, Floats, solve
-from torchlogreg.diagnostics.separated import cone_of
+from torchlogreg.diagnostics.constraints import cone_of
 from torchlogreg.inference.affine import AffineForm
 from torchlogreg.inference.rows import Basis
 from torchlogreg.models import SoftmaxRegression
