@@ -15,7 +15,7 @@ from torchlogreg import (
     LogisticRegression,
     fit,
 )
-from torchlogreg.diagnostics import diagnose, separation
+from torchlogreg.diagnostics import diagnose, report, screen, separation
 
 F64 = torch.float64
 
@@ -96,6 +96,19 @@ def test_narrow_overlaps_are_not_taken_for_rounding(share):
     X[0, 0], y[0] = share * widest, False
     X[1, 0], y[1] = -share * widest, True
     assert separation(X, y).kind == "none"
+
+
+def test_a_healthy_fit_of_thousands_of_columns_is_proven(monkeypatch):
+    # Above 2000 parameters nothing was: every unpenalised fit of that size warned "unchecked".
+    monkeypatch.setattr(screen, "LIMIT", 20)
+    monkeypatch.setattr(report, "LIMIT", 20)
+    generator = np.random.default_rng(0)
+    X, y = generator.normal(size=(400, 40)), generator.integers(0, 2, 400)
+    result = fit(LogisticRegression(40, dtype=F64), X, y, optimizer="lbfgs")
+    assert result.converged and not result.diagnosis
+    monkeypatch.setattr(screen, "WORK", 1e4)  # a proof that costs too much is not tried
+    with pytest.warns(ConvergenceWarning, match="separation could not be excluded"):
+        fit(LogisticRegression(40, dtype=F64), X, y, optimizer="lbfgs")
 
 
 def test_a_result_is_copied_and_pickled_before_and_after_its_diagnosis_was_read():

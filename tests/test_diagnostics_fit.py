@@ -266,6 +266,7 @@ def test_thousands_of_columns_skip_what_would_take_too_long():
 def test_an_optimum_that_nobody_checked_is_warned_of(monkeypatch):
     # Such a fit counts as converged, and nobody reads the diagnosis of a fit that converged.
     monkeypatch.setattr(screen, "LIMIT", 1)
+    monkeypatch.setattr(screen, "PROVABLE", 1)
     monkeypatch.setattr(report, "LIMIT", 1)
     X, y = quasi()
     with pytest.warns(ConvergenceWarning, match="converged .* separation could not be excluded"):

@@ -20,6 +20,10 @@ from torchlogreg.models import OrdinalRegression, SoftmaxRegression
 
 LIMIT = 2000
 """Parameters up to which (P, P) matrices are cheap enough to look at."""
+PROVABLE = 5000
+"""Parameters up to which a Cholesky may prove that a finite optimum exists."""
+WORK = 2e11
+"""Rows times squared parameters that such a proof may cost beyond ``LIMIT``: a few seconds."""
 ROWS = 256
 QUIET = np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore")
 """Numbers like 1e200 have no squares: then nothing is proven, which is no news to warn of."""
@@ -46,20 +50,29 @@ def has_optimum(problem: Problem) -> bool:
     """
     data, objective = problem.data, problem.objective
     n_params = sum(p.numel() for p in objective.params)
-    if n_params > LIMIT:
-        return False
+    count = max(ROWS, 6 * n_params)
+    if n_params > LIMIT:  # a second or two is well spent on a proof, but not more
+        count = min(count, int(WORK / n_params**2))
+        if n_params > PROVABLE or count < 1.5 * n_params:
+            return False
     total = _natural_total(problem)
-    index = sample(len(data), max(ROWS, 6 * n_params))
-    G = _row_gradients(problem, index)
-    if _is_short(total, G.T @ G):  # 1
+    index = sample(len(data), count)
+    if _is_short(total, _gram(problem, index)):  # 1
         return True
-    if len(index) == len(data):
+    too_much = n_params > LIMIT and len(data) * n_params**2 > WORK
+    if len(index) == len(data) or too_much:
         return False
-    matrix = np.zeros((len(total), len(total)))
-    for start in range(0, len(data), 2**16):  # 2
-        G = _row_gradients(problem, torch.arange(start, min(start + 2**16, len(data))))
-        matrix += G.T @ G
-    return _is_short(total, matrix)
+    return _is_short(total, _gram(problem, torch.arange(len(data))))  # 2
+
+
+def _gram(problem: Problem, index: Tensor) -> Floats:
+    """``M`` of some rows, a block at a time."""
+    size = max(ROWS, 2**23 // sum(p.numel() for p in problem.objective.params))
+    matrix: Floats | float = 0.0
+    for part in (index,) if len(index) <= size else torch.split(index, size):
+        G = _row_gradients(problem, part)
+        matrix = matrix + G.T @ G
+    return np.asarray(matrix)
 
 
 @QUIET
