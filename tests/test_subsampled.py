@@ -107,7 +107,7 @@ def test_hostile_rows_end_at_the_optimum(kind: str, penalty: L2 | None, optimize
     assert found.converged and reference.converged
     assert abs(found.objective / reference.objective - 1) <= 1e-12
     if optimizer == "subsampled_newton":
-        assert passes <= (30 if kind == "shifted" else 18)
+        assert passes <= (36 if kind == "shifted" else 24)  # to rounding
 
 
 MODELS: dict[str, tuple[Callable[..., Model], int]] = {
@@ -223,3 +223,29 @@ def test_a_sample_stands_for_all_rows(share: float, whole: bool) -> None:
     for c in (0, 1):  # the weights of a class add up to its share
         total = float(part.sample_weight[part.y == c].sum() / len(part))
         assert total == pytest.approx(float((y == c).sum() / n), abs=1 / 400)
+
+
+def test_the_default_of_tall_data_goes_on_to_the_last_digits() -> None:
+    # It used to stop at tol with three to five digits, where Newton's answer has fifteen; and Newton
+    # itself lost half of them where rounding of a long sum made the line search halve its last step.
+    generator = torch.Generator().manual_seed(1)
+    scale = torch.logspace(0, 2, 20, dtype=torch.float64)
+    X = torch.randn(20_000, 20, dtype=torch.float64, generator=generator) * scale + 3
+    eta = X @ (torch.randn(20, dtype=torch.float64, generator=generator) / scale)
+    y = (torch.rand(20_000, dtype=torch.float64, generator=generator) < eta.sigmoid()).double()
+    found, exact = (LogisticRegression(20, dtype=torch.float64) for _ in range(2))
+    result = fit(found, X, y)
+    fit(exact, X, y, optimizer="newton")
+    assert result.optimizer == "SubsampledNewton"
+    torch.testing.assert_close(found.weight, exact.weight, rtol=1e-12, atol=0)
+
+
+def test_a_loose_tolerance_is_taken_at_its_word() -> None:
+    generator = torch.Generator().manual_seed(2)
+    X = torch.randn(20_000, 20, dtype=torch.float64, generator=generator)
+    y = (X[:, 0] + torch.randn(20_000, dtype=torch.float64, generator=generator) > 0).double()
+    loose, strict = (
+        fit(LogisticRegression(20, dtype=torch.float64), X, y, tol=tol) for tol in (1e-3, 1e-6)
+    )
+    assert loose.converged and strict.converged
+    assert loose.n_epochs < strict.n_epochs

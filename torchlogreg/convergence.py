@@ -32,7 +32,8 @@ def check_convergence(state: FitState, tol: float) -> None:
     """Stop when the optimality conditions hold and adaptive weights have settled.
 
     1. Optimality at the current parameters: the one wait for the device.
-    2. Newton goes on while a step still halves it. At a finite optimum rounding ends that within
+    2. Newton and its kin go on while a step still halves it, unless the tolerance is a loose one,
+       above ``DEFAULT``: who gives that wants no more digits than it says. At a finite optimum rounding ends that within
        two steps; where none exists the gradient shrinks for ever, by 1/e a step, while ``eta``
        still moves by about one: three such steps below the tolerance are the sign of it.
     3. A vanishing gradient is no optimum if all rows are predicted with a margin: longer parameters
@@ -49,8 +50,9 @@ def check_convergence(state: FitState, tol: float) -> None:
     optimality = float(state.optimality)  # 1
     ratio = optimality / state.previous_optimality  # the first is 0: inf came before
     state.previous_optimality = optimality or 1.0
-    gaining = superlinear(state.optimizer) and optimality > 0 and ratio < 0.5
-    if not optimality <= max(tol, _rounding(state)):  # NaN is no convergence
+    gaining = superlinear(state.optimizer) and tol <= DEFAULT and optimality > 0 and ratio < 0.5
+    wanted = tol * CRAWL if _crawls(state, ratio) else tol
+    if not optimality <= max(wanted, _rounding(state)):  # NaN is no convergence
         return
     if told_apart(state.problem):  # 3
         state.request_stop("separated")
@@ -106,6 +108,12 @@ def warn_of_failure(state: FitState, tol: float, closing: Closing) -> None:
         warnings.warn(closing.message, ConvergenceWarning, stacklevel=3)
 
 
+DEFAULT = 1e-6
+"""Tolerance of a fit that names none."""
+
+CRAWL = 1e-4
+"""Share of the tolerance asked for where scoring crawls: the gradient is small far from the end."""
+
 FEW = 2**17
 """Entries of ``X``, a megabyte, of which a copy may wait for a reader."""
 
@@ -127,6 +135,17 @@ def _rounding(state: FitState) -> float:
         response = objective.units(state.data).response
         units *= 1 + float(state.rows[0].abs().max() / response)
     return units * torch.finfo(state.model.weight.dtype).eps
+
+
+def _crawls(state: FitState, ratio: float) -> bool:
+    """Whether Newton's steps are those of scoring, and slow: not from rounding, where none gains.
+
+    On separated classes nothing but Jeffreys' penalty bends the objective, and its part is missing.
+    """
+    penalty = state.objective.penalty
+    if penalty is None or not penalty.needs_rows or not superlinear(state.optimizer):
+        return False
+    return 0.2 < ratio < 0.95
 
 
 def _is_separated(state: FitState) -> bool:

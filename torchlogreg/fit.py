@@ -141,8 +141,8 @@ def fit(
         ``>= 1``.
     tol : float
         Converged when ``optimality <= tol`` (and, for adaptive weights, no sample weight changed
-        by more). Newton goes on past it until rounding, since its last step is the cheapest way to
-        many digits. Separated classes without a penalty, quasi-completely separated ones too, end
+        by more). Newton and its kin go on until rounding, since their last steps are the cheapest
+        way to many digits, but take a ``tol`` above 1e-6 at its word. Separated classes without a penalty, quasi-completely separated ones too, end
         as "separated", never as converged: the gradient vanishes there while the parameters grow.
         0: run all epochs, skip the test and warn of nothing.
     scheduler : callable, optional

@@ -230,9 +230,10 @@ class Closure:
     @torch.no_grad()
     def rounding(self, value: Tensor) -> Tensor:
         """Changes of ``value`` that a line search cannot tell from none, a scalar tensor."""
-        ulps, penalty = 8 * torch.finfo(value.dtype).eps * value.abs(), self.objective.penalty
+        ulps = 8 + len(self.batch) ** 0.5 / 4  # of a long sum
+        size, penalty = ulps * torch.finfo(value.dtype).eps * value.abs(), self.objective.penalty
         own = None if penalty is None else penalty.rounding_on(self.objective.model, self.batch)
-        return ulps if own is None else ulps + own
+        return size if own is None else size + own
 
     def gradient(self) -> Tensor:
         """Gradient of the smooth value, (P,); leaves ``p.grad`` alone."""

@@ -111,4 +111,5 @@ def _information(problem: Problem, X: Tensor, C: Tensor) -> DoubleDouble:
 def _places(R: Tensor, M: Tensor, p: int) -> Tensor:
     """Where ``[x, 1]`` of one column of ``eta`` goes among the parameters, (p + 1, P): signs."""
     weights = torch.kron(R[None, :], torch.eye(p, dtype=R.dtype, device=R.device))  # (p, r p)
-    return torch.block_diag(weights, M[None, :])
+    placed: Tensor = torch.block_diag(weights, M[None, :])  # type: ignore[no-untyped-call]
+    return placed

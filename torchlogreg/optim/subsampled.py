@@ -70,6 +70,7 @@ class SubsampledNewton(Optimizer):
 
     needs_full_batch = True
     handles_nonsmooth = False
+    superlinear = True
     n_hessians = 0
     _generator: torch.Generator | None = None  # of the class, since a copy takes only its state
     _memory: Centred | None = None
