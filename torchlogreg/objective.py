@@ -14,6 +14,7 @@ by size.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -230,7 +231,7 @@ class Closure:
     @torch.no_grad()
     def rounding(self, value: Tensor) -> Tensor:
         """Changes of ``value`` that a line search cannot tell from none, a scalar tensor."""
-        ulps = 8 + len(self.batch) ** 0.5 / 4  # of a long sum
+        ulps = 8 + math.sqrt(len(self.batch)) / 4  # of a long sum
         size, penalty = ulps * torch.finfo(value.dtype).eps * value.abs(), self.objective.penalty
         own = None if penalty is None else penalty.rounding_on(self.objective.model, self.batch)
         return size if own is None else size + own
