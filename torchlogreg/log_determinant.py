@@ -170,6 +170,24 @@ def log_determinant_hessian(eta: Tensor, rows: Rows) -> Tensor | None:
     return hessian
 
 
+def largest_leverage(rows: Rows, inverse: Tensor) -> float:
+    """Largest ``tr M_i`` of a row with weight, from ``I^-1`` (P, P) by class, then column."""
+    ones, p = int(rows.with_ones), rows.X.shape[1]
+    r, q = len(inverse) // (p + ones), p + ones
+    own = inverse.view(r, q, r, q).diagonal(dim1=0, dim2=2).sum(2)  # (q, q)
+    root = cholesky(own)  # tr M_i = |root' z_i|^2
+    if root is None:
+        return math.inf
+    parts = (torch.split(rows_of, max(1, BLOCK // q)) for rows_of in (rows.X, rows.sample_weight))
+    largest = 0.0
+    for X, s in zip(*parts, strict=True):
+        white = X.to(root.dtype) @ root[:p]
+        white = white + root[p] if ones else white
+        leverages = torch.linalg.vector_norm(white, dim=1).square()
+        largest = max(largest, float(torch.where(s > 0, leverages, 0.0).max()))
+    return largest
+
+
 def _moved(Z: Tensor, s: Tensor, C: Tensor, p: Tensor) -> Tensor:
     """Derivatives of ``I`` by every parameter, (P, P, P): third cumulants times ``z z z``."""
     q, r = Z.shape[1], p.shape[1]
