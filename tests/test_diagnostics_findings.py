@@ -275,7 +275,7 @@ def test_separation_is_named_unless_a_penalty_rules_it_out():
 
 def test_a_wrong_number_of_names_is_refused():
     X, y = frame()
-    with pytest.raises(ValueError, match="3 feature names for 4 columns"):
+    with pytest.raises(ValueError, match="one name for each of the 4 columns"):
         diagnose(logistic(), X, y, feature_names=["a", "b", "c"])
 
 

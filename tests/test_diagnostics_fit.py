@@ -288,7 +288,11 @@ def test_names_can_be_given_for_what_has_none():
 
 @pytest.mark.parametrize(
     ("names", "message"),
-    [(["a"], "1 feature names for 3 columns"), ("abc", "feature_names is the text 'abc'")],
+    [
+        (["a"], "one name for each of the 3 columns"),
+        ("abc", "feature_names is 'abc'"),
+        (3, "feature_names is 3"),  # was a TypeError of tuple()
+    ],
 )
 def test_names_that_cannot_be_are_refused_before_anything_is_changed(names, message):
     X, y = quasi()

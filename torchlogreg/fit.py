@@ -19,7 +19,7 @@ from torchlogreg.convergence import check_convergence, close, warn_of_failure
 from torchlogreg.data import minibatches
 from torchlogreg.diagnostics.closing import Closing
 from torchlogreg.diagnostics.diagnosis import Diagnosis
-from torchlogreg.diagnostics.problem import names_of
+from torchlogreg.diagnostics.wording import names_of
 from torchlogreg.inputs import make_data, refuse_one_class
 from torchlogreg.losses import Loss
 from torchlogreg.objective import Objective

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -117,27 +116,3 @@ class Problem:
     def listed(self, columns: Sequence[int]) -> str:
         """Names or numbers of some columns."""
         return listed(columns, self.names)
-
-
-def names_of(
-    X: Any, feature_names: Sequence[str] | None, n_features: int
-) -> tuple[str, ...] | None:
-    """The names given, else a frame's, else None.
-
-    Raises
-    ------
-    ValueError
-        If they are not as many as the columns.
-    """
-    if feature_names is None:
-        feature_names = getattr(X, "columns", None)
-    if feature_names is None:
-        return None
-    if isinstance(feature_names, str):
-        raise ValueError(
-            f"feature_names is the text {feature_names!r}, but a list of names is needed"
-        )
-    names = tuple(str(name) for name in feature_names)
-    if len(names) != n_features:
-        raise ValueError(f"{len(names)} feature names for {n_features} columns")
-    return names

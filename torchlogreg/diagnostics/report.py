@@ -15,10 +15,11 @@ from torchlogreg.diagnostics.cone import OutOfTimeError
 from torchlogreg.diagnostics.diagnosis import Diagnosis, Finding
 from torchlogreg.diagnostics.ending import Ending, ending_findings, learning_rate_finding
 from torchlogreg.diagnostics.margins import told_apart
-from torchlogreg.diagnostics.problem import Problem, names_of
+from torchlogreg.diagnostics.problem import Problem
 from torchlogreg.diagnostics.rows import row_findings
 from torchlogreg.diagnostics.screen import LIMIT, has_optimum
 from torchlogreg.diagnostics.separated import Separation, separation_of
+from torchlogreg.diagnostics.wording import names_of
 from torchlogreg.inputs import make_data
 from torchlogreg.losses import Loss
 from torchlogreg.objective import Objective

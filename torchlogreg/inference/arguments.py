@@ -10,6 +10,7 @@ from torch import Tensor
 
 from torchlogreg.base import Model
 from torchlogreg.data import Batch
+from torchlogreg.diagnostics.wording import checked_names, names_of
 from torchlogreg.inference.covariance import KINDS
 from torchlogreg.inputs import as_tensor, make_data, refuse_one_class
 from torchlogreg.penalties import Penalty
@@ -78,11 +79,9 @@ def checked_penalty(model: Model, penalty: Penalty | None, allow: bool) -> Penal
 def names_of_features(model: Model, X: Any, given: Sequence[str] | None) -> tuple[str, ...]:
     """Names of the columns: given, a frame's, or x1, x2, ..."""
     p = model.n_features
-    if given is None:
-        frame = [str(c) for c in X.columns] if hasattr(X, "columns") else []
-        # A frame of another width is refused with the rows.
-        given = frame if len(frame) == p else [f"x{j + 1}" for j in range(p)]
-    return _checked_names(given, p, "feature_names", "columns")
+    if given is None and len(getattr(X, "columns", ())) != p:
+        given = [f"x{j + 1}" for j in range(p)]  # a frame of another width is refused with the rows
+    return _told_apart(names_of(X, given, p) or (), "feature_names")
 
 
 def names_of_classes(model: Model, given: Sequence[str] | None) -> tuple[str, ...]:
@@ -93,14 +92,12 @@ def names_of_classes(model: Model, given: Sequence[str] | None) -> tuple[str, ..
             raise ValueError(f"class_names came, but {type(model).__name__} predicts a number")
         return ()
     names = [str(j) for j in range(n_classes)] if given is None else given
-    return _checked_names(names, n_classes, "class_names", "classes")
+    return _told_apart(checked_names(names, n_classes, "class_names", "classes"), "class_names")
 
 
-def _checked_names(names: Sequence[str], n: int, what: str, of: str) -> tuple[str, ...]:
-    if isinstance(names, str) or not hasattr(names, "__len__") or len(names) != n:
-        raise ValueError(f"{what} is {names!r}, but one name for each of the {n} {of} is needed")
-    texts = tuple(str(name) for name in names)
-    if len(set(texts)) < n:
-        twice = next(name for name in texts if texts.count(name) > 1)
+def _told_apart(names: tuple[str, ...], what: str) -> tuple[str, ...]:
+    """Each name once."""
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"{what} has {twice!r} more than once; results are told apart by name")
-    return texts
+    return names
