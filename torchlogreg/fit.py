@@ -142,9 +142,10 @@ def fit(
     tol : float
         Converged when ``optimality <= tol`` (and, for adaptive weights, no sample weight changed
         by more). Newton and its kin go on until rounding, since their last steps are the cheapest
-        way to many digits, but take a ``tol`` above 1e-6 at its word. Separated classes without a penalty, quasi-completely separated ones too, end
-        as "separated", never as converged: the gradient vanishes there while the parameters grow.
-        0: run all epochs, skip the test and warn of nothing.
+        way to many digits, but take a ``tol`` above 1e-6 at its word. Separated classes without a
+        penalty, quasi-completely separated ones too, end as "separated", never as converged: the
+        gradient vanishes there while the parameters grow. 0: run all epochs, skip the test and warn
+        of nothing.
     scheduler : callable, optional
         From the optimizer to a learning-rate scheduler of torch; stepped after each epoch.
     hooks : iterable of Hook
