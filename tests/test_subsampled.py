@@ -226,8 +226,9 @@ def test_a_sample_stands_for_all_rows(share: float, whole: bool) -> None:
 
 
 def test_the_default_of_tall_data_goes_on_to_the_last_digits() -> None:
-    # It used to stop at tol with three to five digits, where Newton's answer has fifteen; and Newton
-    # itself lost half of them where rounding of a long sum made the line search halve its last step.
+    # It used to stop at tol with three to five digits, where Newton's answer has fifteen; and
+    # Newton itself lost half of them where rounding of a long sum made the line search halve its
+    # last step.
     generator = torch.Generator().manual_seed(1)
     scale = torch.logspace(0, 2, 20, dtype=torch.float64)
     X = torch.randn(20_000, 20, dtype=torch.float64, generator=generator) * scale + 3

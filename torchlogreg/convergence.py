@@ -34,9 +34,9 @@ def check_convergence(state: FitState, tol: float) -> None:
     1. Optimality at the current parameters: the one wait for the device.
     2. Newton and its kin go on while a step still halves it, unless the tolerance is a loose one,
        above ``DEFAULT``: who gives that wants no more digits than it says. At a finite optimum
-       rounding ends that within two steps; where none exists the gradient shrinks for ever, by 1/e
-       a step, while ``eta`` still moves by about one: three such steps below the tolerance are the
-       sign of it.
+       rounding ends that within a few steps; where none exists the gradient shrinks for ever, by
+       1/e a step, while ``eta`` still moves by about one: three such steps below the tolerance are
+       the sign of it.
     3. A vanishing gradient is no optimum if all rows are predicted with a margin: longer parameters
        would be better still.
     4. Nor is it one if the classes are quasi-completely separated. A few rows prove that they are
@@ -55,7 +55,9 @@ def check_convergence(state: FitState, tol: float) -> None:
     wanted = tol * CRAWL if _crawls(state, ratio) else tol
     if not optimality <= max(wanted, _rounding(state)):  # NaN is no convergence
         return
-    if told_apart(state.problem):  # 3
+    # Where no optimum exists no step gains so much: not asked while one does.
+    leaping = gaining and ratio < 0.1 and state.epoch < state.max_epochs
+    if not leaping and told_apart(state.problem):  # 3
         state.request_stop("separated")
         return
     eta, before = state.rows[0], state.eta_before
