@@ -13,6 +13,7 @@ from torchlogreg.diagnostics.closing import Closing
 from torchlogreg.diagnostics.diagnosis import Diagnosis
 from torchlogreg.diagnostics.ending import Ending
 from torchlogreg.diagnostics.margins import told_apart
+from torchlogreg.diagnostics.newton_proof import newton_proves
 from torchlogreg.diagnostics.report import (
     at_the_end,
     data_findings,
@@ -154,7 +155,7 @@ def _crawls(state: FitState, ratio: float) -> bool:
 def _is_separated(state: FitState) -> bool:
     """Decide, and remember; False without linear programs for all but suspicious fits."""
     problem = state.problem
-    if is_certain(problem):
+    if newton_proves(state.optimizer, problem) or is_certain(problem):
         return False
     state.separation = found = find_separation(problem)
     separated = found is not None and found.kind not in ("none", "unchecked")

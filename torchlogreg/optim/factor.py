@@ -28,6 +28,8 @@ class Factor:
         Whether the matrix has a null space, or is not finite.
     smallest_pivot : Tensor, scalar
         Of the matrix with unit diagonal: about one over its condition number.
+    scale : Tensor, shape (P,)
+        Gives the matrix a unit diagonal from both sides.
     """
 
     def __init__(self, matrix: Tensor, damping: float = 0.0) -> None:
@@ -36,7 +38,7 @@ class Factor:
             matrix = matrix.float()
         self._matrix = matrix
         diagonal = matrix.diagonal()
-        self._scale = scale = torch.where(diagonal > 0, diagonal, 1.0).rsqrt()  # 1
+        self.scale = scale = torch.where(diagonal > 0, diagonal, 1.0).rsqrt()  # 1
         scaled = matrix * scale[:, None] * scale
         if damping:
             scaled.diagonal().add_(damping)
@@ -55,9 +57,9 @@ class Factor:
 
     def solve(self, vector: Tensor) -> Tensor:
         """``x`` (P,); NaN for a matrix that is not finite, so that a line search refuses it."""
-        v = self._scale * vector
+        v = self.scale * vector
         if not self.singular:
-            x = torch.cholesky_solve(v[:, None], self._lower).squeeze(1) * self._scale
+            x = torch.cholesky_solve(v[:, None], self._lower).squeeze(1) * self.scale
         elif self._inverse is None:
             x = torch.full_like(v, torch.nan)
         else:
@@ -70,15 +72,23 @@ class Factor:
         0 where singular."""
         return 0.0 if self.singular else float(self._lower.diagonal().square().min())
 
+    def inverse_trace(self) -> Tensor:
+        """Trace of the inverse of the matrix with unit diagonal, a scalar; infinite if singular."""
+        if self.singular:
+            return self.scale.new_tensor(torch.inf)
+        eye = torch.eye(len(self._lower), dtype=self._lower.dtype, device=self._lower.device)
+        inverse: Tensor = torch.linalg.solve_triangular(self._lower, eye, upper=False)
+        return inverse.square().sum()
+
     def misses(self, vector: Tensor) -> float:
         """Share of ``vector`` outside the range of the matrix, in its own units."""
         if not self.singular:
             return 0.0
-        missed = self._scale * (vector - self._matrix @ self.solve(vector))
-        return float(missed.norm() / (self._scale * vector).norm())
+        missed = self.scale * (vector - self._matrix @ self.solve(vector))
+        return float(missed.norm() / (self.scale * vector).norm())
 
     def _within_range(self, vector: Tensor, v: Tensor) -> Tensor:
-        scale, vectors = self._scale, self._vectors
+        scale, vectors = self.scale, self._vectors
         solution = scale * (vectors @ (self._inverse * (vectors.T @ v)))
         inside = solution - self._basis @ (self._basis.T @ solution)
         before, after = ((scale * (self._matrix @ x - vector)).norm() for x in (solution, inside))

@@ -54,6 +54,8 @@ class Newton(Optimizer):
     pivot : float
         Smallest squared pivot of the scaled matrix, near the optimum: 1 for columns that have
         nothing in common, 0 for dependent ones; NaN before.
+    last : Iteration or None
+        What the last iteration knew before its step; None with ``damping``.
 
     Raises
     ------
@@ -73,6 +75,7 @@ class Newton(Optimizer):
     _memory: Centred | None = None
     _polished: Polished | None = None
     pivot: float = float("nan")
+    last: Iteration | None = None
 
     def __init__(
         self, params: Iterable[nn.Parameter], lr: float = 1.0, damping: float = 0.0
@@ -90,6 +93,7 @@ class Newton(Optimizer):
         with near_zero(asked, self._memory) as (near, self._memory):
             group = self.param_groups[0]
             done = newton_iteration(near, group["lr"], group["damping"])
+        self.last = None if group["damping"] else done
         if bool(done.slope.abs() <= NEAR * done.value.abs()):
             self.pivot = done.factor.pivot
             if self.pivot < ILL and can_polish(asked.objective, asked.batch):
