@@ -35,10 +35,10 @@ def bits(context: Any, x: Any) -> Any:
     """The bits of a floating-point number, as an integer of the same width."""
     integer = types.int64 if x == types.float64 else types.int32
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def _generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.bitcast(arguments[0], ir.IntType(integer.bitwidth))
 
-    return integer(x), generate
+    return integer(x), _generate
 
 
 @intrinsic
@@ -46,10 +46,10 @@ def number(context: Any, x: Any) -> Any:
     """The floating-point number with these bits."""
     real = types.float64 if x == types.int64 else types.float32
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def _generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.bitcast(arguments[0], context.get_value_type(real))
 
-    return real(x), generate
+    return real(x), _generate
 
 
 @exact

@@ -71,10 +71,10 @@ def lanes_in(context: Any, array: Any) -> Any:
     """How many numbers of an array's dtype a register holds."""
     count = Lanes(array.dtype).count
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def _generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return context.get_constant(types.intp, count)
 
-    return types.intp(array), generate
+    return types.intp(array), _generate
 
 
 @intrinsic
@@ -82,12 +82,12 @@ def load(context: Any, array: Any, index: Any) -> Any:
     """Elements of a contiguous array from a flat index on."""
     lanes = Lanes(array.dtype)
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def _generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kind = context.get_value_type(lanes)
         address = _address(context, builder, signature, arguments, kind)
         return builder.load(address, align=array.dtype.bitwidth // 8)
 
-    return lanes(array, types.intp), generate
+    return lanes(array, types.intp), _generate
 
 
 @intrinsic
@@ -95,21 +95,21 @@ def load_first(context: Any, array: Any, index: Any, used: Any) -> Any:
     """The first ``used`` elements from a flat index on, and zeros; reads nothing behind them."""
     lanes = Lanes(array.dtype)
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def _generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kind = context.get_value_type(lanes)
         address = _address(context, builder, signature, arguments, kind)
         zeros = ir.Constant(kind, [0.0] * lanes.count)
         values = [address, INT(array.dtype.bitwidth // 8), _mask(builder, lanes, arguments[2])]
         return _call(builder, f"llvm.masked.load.{_suffix(lanes)}.p0", kind, [*values, zeros])
 
-    return lanes(array, types.intp, types.intp), generate
+    return lanes(array, types.intp, types.intp), _generate
 
 
 @intrinsic
 def store_first(context: Any, array: Any, index: Any, lanes: Any, used: Any) -> Any:
     """Write the first ``used`` lanes to a contiguous array from a flat index on."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def _generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kind = context.get_value_type(lanes)
         address = _address(context, builder, signature, arguments, kind)
         mask = _mask(builder, lanes, arguments[3])
@@ -117,7 +117,7 @@ def store_first(context: Any, array: Any, index: Any, lanes: Any, used: Any) -> 
         _call(builder, f"llvm.masked.store.{_suffix(lanes)}.p0", ir.VoidType(), values)
         return context.get_dummy_value()
 
-    return types.void(array, types.intp, lanes, types.intp), generate
+    return types.void(array, types.intp, lanes, types.intp), _generate
 
 
 @intrinsic
@@ -125,40 +125,40 @@ def spread(context: Any, scalar: Any) -> Any:
     """A register of copies of one number."""
     lanes = Lanes(scalar)
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def _generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return _spread(builder, arguments[0], lanes.count)
 
-    return lanes(scalar), generate
+    return lanes(scalar), _generate
 
 
 @intrinsic
 def multiply_add(context: Any, a: Any, b: Any, c: Any) -> Any:
     """``a * b + c``, in one instruction where the processor has it."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def _generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return _call(builder, f"llvm.fmuladd.{_suffix(a)}", arguments[0].type, list(arguments))
 
-    return a(a, a, a), generate
+    return a(a, a, a), _generate
 
 
 @intrinsic
 def add(context: Any, a: Any, b: Any) -> Any:
     """``a + b``."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def _generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.fadd(*arguments)
 
-    return a(a, a), generate
+    return a(a, a), _generate
 
 
 @intrinsic
 def fetch_ahead(context: Any, array: Any, index: Any) -> Any:
     """Ask for the cache line of an element, to be read soon; any address is safe."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def _generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         address = _address(context, builder, signature, arguments, ir.IntType(8))
         values = [address, INT(0), INT(2), INT(1)]  # for reading, into the second-level cache
         _call(builder, "llvm.prefetch.p0", ir.VoidType(), values)
         return context.get_dummy_value()
 
-    return types.void(array, types.intp), generate
+    return types.void(array, types.intp), _generate
