@@ -86,7 +86,7 @@ class ConfusionPicture:
         ]
         along = [(j + 0.5, name) for j, name in enumerate(short)]
         side = [
-            (n - j - 0.5, name if len(name) <= 6 else name[:5] + "…")
+            (n - j - 0.5, name if len(name) <= 6 else f"{name[:3]}…{name[-2:]}")  # ends differ, too
             for j, name in enumerate(short)
         ]
         limits = (0.0, float(n), 0.0, float(n))
