@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -84,6 +85,26 @@ def test_moments_come_in_order_and_hooks_in_the_order_given() -> None:
         *(("step", 1, 2), ("epoch", 2, 2), ("end", 2, 2)),
     ]
     assert log == [(name, *moment) for moment in moments for name in ("a", "b")]
+
+
+@pytest.mark.parametrize("ahead", [1, 3, 100, math.inf])
+def test_a_hook_sleeps_until_the_epoch_it_chose_and_wakes_no_other(ahead: float) -> None:
+    class Sleeper(Hook):
+        """Skips ``ahead - 1`` epochs after each look."""
+
+        def on_fit_start(self, state: FitState) -> None:
+            self.wake, self.seen = 1, list[int]()
+
+        def on_epoch_end(self, state: FitState) -> None:
+            self.seen.append(state.epoch)
+            self.wake = state.epoch + ahead
+
+    sleeper, log = Sleeper(), []
+    for _ in range(2):  # a second fit begins afresh
+        log.clear()
+        run(sleeper, Calls(log))
+        assert sleeper.seen == ([1] if ahead > 8 else list(range(1, 9, int(ahead))))
+        assert [epoch for _, moment, epoch, _ in log if moment == "epoch"] == list(range(1, 9))
 
 
 @pytest.mark.parametrize("batch_size", [None, 7, 20, 60])

@@ -27,7 +27,7 @@ from torchlogreg.optim import OPTIMIZERS, choose, resolve
 from torchlogreg.penalties import Penalty
 from torchlogreg.sample_weights import checked_weights, mean_one
 from torchlogreg.settings import check_numbers, check_parts, checked_hooks, weighting_for
-from torchlogreg.state import FitState, Hook
+from torchlogreg.state import FitState, Hook, wake
 from torchlogreg.threads import threads_for
 from torchlogreg.weighting import Snapshot, Uniform, Weighting
 
@@ -229,8 +229,8 @@ def _train(
     """The loop."""
     objective, optimizer, weighting = state.objective, state.optimizer, state.weighting
     after_step = _overriding(hooks, "on_step_end")
-    after_epoch = _overriding(hooks, "on_epoch_end")
-    memory = None
+    after_epoch = [hook for hook in hooks if _overriding((hook,), "on_epoch_end")]
+    memory, alarm = None, 0.0
     for epoch in range(1, state.max_epochs + 1):
         if not isinstance(weighting, Uniform) and (epoch == 1 or weighting.adaptive):
             memory = _reweight(state, memory)
@@ -242,8 +242,8 @@ def _train(
         state.epoch = epoch
         if tol > 0:
             check_convergence(state, tol)
-        for look in after_epoch:
-            look(state)
+        if epoch >= alarm:
+            alarm = wake(after_epoch, state)
         if state.stop_reason:
             break
         if isinstance(schedule, ReduceLROnPlateau):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -21,7 +23,16 @@ class Hook:
     """Looks on. Override what you need; a method that is not overridden costs nothing.
 
     A hook reads the :class:`FitState` and may call ``state.request_stop(reason)``; it never trains.
+
+    Attributes
+    ----------
+    wake : float
+        Epochs before this one end without ``on_epoch_end``. A hook with nothing to do for a while
+        moves it, in ``on_fit_start`` or ``on_epoch_end``, and costs nothing until then; infinity
+        is never. Default 0: every epoch.
     """
+
+    wake: float = 0
 
     def on_fit_start(self, state: FitState) -> None:
         """Before the first epoch; epoch is 0 and the parameters are the initial ones."""
@@ -125,3 +136,11 @@ class FitState:
     def request_stop(self, reason: str) -> None:
         """End the fit after this epoch; the first reason is kept."""
         self.stop_reason = self.stop_reason or reason
+
+
+def wake(hooks: Sequence[Hook], state: FitState) -> float:
+    """Let those hooks look whose turn this epoch is; the next epoch that is the turn of any."""
+    for hook in hooks:
+        if state.epoch >= hook.wake:
+            hook.on_epoch_end(state)
+    return min((hook.wake for hook in hooks), default=math.inf)
