@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from problems import MODELS, problem
-from torchlogreg import FitResult, FitState, Focal, Hook, LinearRegression, LogisticRegression, fit
+from torchlogreg import (
+    FitResult,
+    FitState,
+    Focal,
+    Hook,
+    LinearRegression,
+    LogisticRegression,
+    Uniform,
+    fit,
+)
 from torchlogreg.hooks import EarlyStopping, Recorder, StopOnNonFinite
+from torchlogreg.hooks.stopping import LONGEST
 
 
 class Interrupt(Hook):
@@ -219,12 +232,37 @@ class Overwrite(Hook):
 
 @pytest.mark.parametrize("epoch", [1, 12, 15, 200, 299, 300])
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
-def test_a_spoilt_parameter_stops_the_fit_within_an_epoch(epoch: int, value: float) -> None:
-    # The loss that a step returns is older than the parameters: it shows what the step before did.
+def test_a_spoilt_parameter_stops_the_fit_within_a_quarter_or_32_epochs(
+    epoch: int, value: float
+) -> None:
     result = run(Overwrite(epoch, value), StopOnNonFinite(), max_epochs=300)
     assert result.stop_reason.startswith("non-finite: weight[0, ")
-    assert epoch <= result.n_epochs <= epoch + 1
-    assert f"after epoch {result.n_epochs} with" in result.stop_reason
+    found, reason = result.n_epochs, result.stop_reason
+    assert epoch <= found <= epoch + min(max(1, epoch // 4), LONGEST)
+    if f"after epoch {found} with" not in reason:
+        (finite,) = re.findall(rf"by epoch {found} \(finite after epoch (\d+)\) with", reason)
+        assert int(finite) < epoch
+
+
+@pytest.mark.parametrize("loss", [None, torch.ones(())])
+@pytest.mark.parametrize("rows", [60, 2**20])
+@pytest.mark.parametrize("batch_size", [None, 1])
+def test_long_epochs_are_looked_at_one_by_one(
+    rows: int, batch_size: int | None, loss: Tensor | None
+) -> None:
+    hook, looks = StopOnNonFinite(), list[int]()
+    data = SimpleNamespace(X=torch.empty(rows, 1))
+    state: Any = SimpleNamespace(
+        data=data, weighting=Uniform(), model=torch.nn.Linear(1, 1), loss=loss, max_epochs=1000
+    )
+    hook.on_fit_start(state)
+    for epoch in range(1, 1001):
+        state.epoch, state.step = epoch, epoch * (1 if batch_size is None else rows)
+        if epoch >= hook.wake:
+            hook.on_epoch_end(state)
+            looks.append(epoch)
+    long = rows > 60 or batch_size == 1
+    assert looks == list(range(1, 1001)) if long else len(looks) < 60 and looks[-1] == 1000
 
 
 def test_a_weighting_is_never_asked_about_parameters_that_are_no_numbers() -> None:

@@ -101,16 +101,17 @@ class TensorBoardBoundary(Hook):
         self.events.open()
         self._open = True
         self._moments = Moments(
-            self.events, self.every, self._take, self._publish, guess=0.003, always=True
+            self.events, self.every, self._take, self._publish, guess=0.001, always=True
         )
         with self.events.budget.spend():
             self._stage(state, view, scene)
-        self._moments.start(state)
+            self._moments.start(state)
+        self.wake = self._moments.wake
 
     def on_epoch_end(self, state: FitState) -> None:
         """A picture, if it is time to."""
-        if state.epoch >= self._moments.wake:
-            self._moments.after_epoch(state)
+        self._moments.after_epoch(state)
+        self.wake = self._moments.wake
 
     def on_fit_end(self, state: FitState) -> None:
         """The last picture."""

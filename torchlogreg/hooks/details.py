@@ -128,15 +128,19 @@ class TensorBoardDetails(Hook):
         self._y = _array(labels_of(y) if n_classes else y)
         self._ordered = isinstance(state.model, OrdinalRegression)
         self._pictures: dict[str, Any] = {}  # made with the first look: a short fit may have none
-        self.events.add(summaries.markdown("summary", self._summary(state)))
-        self.events.add(summaries.layout(CHARTS))
-        self._moments = Moments(self.events, self.every, self._take, self._publish, guess=0.005)
-        self._moments.start(state)
+        self._moments = Moments(
+            self.events, self.every, self._take, self._publish, guess=0.004, rank=2
+        )
+        with self.events.budget.spend():
+            self.events.add(summaries.markdown("summary", self._summary(state)))
+            self.events.add(summaries.layout(CHARTS))
+            self._moments.start(state)
+        self.wake = self._moments.wake
 
     def on_epoch_end(self, state: FitState) -> None:
         """A look, if it is time to."""
-        if state.epoch >= self._moments.wake:
-            self._moments.after_epoch(state)
+        self._moments.after_epoch(state)
+        self.wake = self._moments.wake
 
     def on_fit_end(self, state: FitState) -> None:
         """The last look."""

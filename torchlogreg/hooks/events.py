@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from torchlogreg.hooks.pace import Budget
+from torchlogreg.hooks.pace import Budget, Offer
 from torchlogreg.hooks.records import Records
 from torchlogreg.hooks.seen import Sight
 
@@ -31,9 +31,9 @@ class EventFile:
         Folder of this run alone, created if missing. Runs side by side in one folder overlay.
     share : float or None
         Part of the fit's time that its hooks may take together; what does not fit is written more
-        rarely. Always written are log-spaced points of the curves and the first and last
-        boundary; and everything at the end of a fit that took less than a tenth of a second.
-        None: no limit, so that nothing depends on the clock.
+        rarely, and what tells most goes first. Always written are log-spaced points of the curves
+        and the first and last boundary; and everything at the end of a fit that took less than
+        0.03 seconds. None: no limit, so that nothing depends on the clock.
 
     Raises
     ------
@@ -41,7 +41,7 @@ class EventFile:
         If ``share`` is not positive.
     """
 
-    def __init__(self, log_dir: str | os.PathLike[str], *, share: float | None = 0.02) -> None:
+    def __init__(self, log_dir: str | os.PathLike[str], *, share: float | None = 0.04) -> None:
         if share is not None and not share > 0:
             raise ValueError(f"share is {share}, but it is a part of the time; None is no limit")
         self.log_dir = Path(log_dir)
@@ -51,6 +51,7 @@ class EventFile:
         self.tags: dict[str, None] = {}  # of all scalars so far; an ordered set
         self._file: Any = None
         self._users = 0
+        self._offers: list[Offer] = []
         self._last_words: list[Callable[[], Iterable[Any]]] = []
 
     def open(self) -> None:
@@ -64,8 +65,8 @@ class EventFile:
             If it holds the events of an earlier run.
         """
         if self._file is None:
-            self.tags, self._last_words, self.sight = {}, [], Sight()
-            self.budget = Budget(self.share)
+            self.tags, self._last_words, self._offers = {}, [], []
+            self.sight, self.budget = Sight(), Budget(self.share)
             # Files of one process and second still differ in name.
             name = f"{time.time():.0f}.{socket.gethostname()}.{os.getpid()}.{time.time_ns()}"
             self._path, self._discarded = self.log_dir / f"{PREFIX}{name}", False
@@ -74,16 +75,19 @@ class EventFile:
         self._users += 1
 
     def close(self) -> None:
-        """Count one user less; the last writes what was to be written last, and closes."""
+        """Count one user less; the last writes what is left and affordable, and closes."""
         self._users -= 1
         if self._users or self._file is None:
             return
         try:
+            for offer in self.budget.choose(self._offers):
+                offer.write()
             for words in self._last_words:
                 for summary in words():
                     self.add(summary)
         finally:
-            file, self._file, self.sight = self._file, None, Sight()
+            file, self._file = self._file, None
+            self.sight, self._offers = Sight(), []
             file.close()
             if self._discarded:
                 self._path.unlink(missing_ok=True)
@@ -91,6 +95,10 @@ class EventFile:
     def discard(self) -> None:
         """Remove the file when it is closed: the fit failed before it began."""
         self._discarded = True
+
+    def offer(self, offers: Iterable[Offer]) -> None:
+        """Write these when the file is closed, those that there is time for."""
+        self._offers += offers
 
     def at_the_end(self, summaries: Callable[[], Iterable[Any]]) -> None:
         """Write these just before the file is closed, when all tags are known."""

@@ -81,16 +81,27 @@ def eta_at(model: Model, params: Tensor, X: Tensor) -> Tensor:
     return model.mix(X @ weight.T) + _intercepts(model, rest.unsqueeze(0))
 
 
-def _parts(model: Model, flat: Tensor) -> tuple[Tensor, Tensor]:
-    """``weight (r, p)``, and the other entries in the order of the parameters."""
-    shape = model.weight.shape
+def weights_of(model: Model, params: Tensor) -> Tensor:
+    """The entries of ``weight`` of parameter vectors (..., P), (..., r * p)."""
+    before, after = _place_of_weight(model)
+    return params[..., before:after]
+
+
+def _place_of_weight(model: Model) -> tuple[int, int]:
+    """Where ``weight`` begins and ends in ``flat_params``."""
     before = 0
     for p in model.parameters():
         if p is model.weight:
             break
         before += p.numel()
-    after = before + shape.numel()
-    return flat[before:after].view(shape), torch.cat((flat[:before], flat[after:]))
+    return before, before + model.weight.numel()
+
+
+def _parts(model: Model, flat: Tensor) -> tuple[Tensor, Tensor]:
+    """``weight (r, p)``, and the other entries in the order of the parameters."""
+    before, after = _place_of_weight(model)
+    weight = flat[before:after].view(model.weight.shape)
+    return weight, torch.cat((flat[:before], flat[after:]))
 
 
 def _intercepts(model: Model, rest: Tensor) -> Tensor:

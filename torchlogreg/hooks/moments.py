@@ -5,22 +5,34 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from torchlogreg.hooks.events import EventFile
-from torchlogreg.hooks.pace import log_spaced
+from torchlogreg.hooks.pace import Offer, log_spaced, spread
 from torchlogreg.state import FitState
 
 MOST = 10
 """Moments of a fit by default: as many pictures as TensorBoard shows unless told otherwise."""
+
+PROMISED = -1.0
+"""The rank of what is written in any case."""
+
+
+class Moment(NamedTuple):
+    """What was taken at an epoch, and the suffixes of the tags it is to be written under."""
+
+    suffixes: tuple[str, ...]
+    epoch: int
+    taken: Any
 
 
 class Moments:
     """Takes what is to be shown at chosen epochs, and publishes it when there is time.
 
     By default the chosen epochs are log-spaced, at most ten with the last one. If publishing one
-    would exceed the share of the time that hooks have, it waits; what still waits at the end of a
-    fit that was too fast is left out.
+    would exceed the share of the time that hooks have, it waits, at the latest for the end of the
+    fit: what tells most is written first then, and what there is no time for is left out.
 
     Parameters
     ----------
@@ -34,6 +46,8 @@ class Moments:
         chosen epochs and the last, "/last"), the epoch, and what was taken.
     guess : float
         Seconds that publishing takes, until the first time shows it.
+    rank : float
+        What tells more about a fit has a lower one.
     always : bool
         Whether the first and the last look are published even if there is no time for them. Their
         time is set aside from the start, and the first waits until there is as much, or for the
@@ -51,22 +65,24 @@ class Moments:
         every: int | None,
         take: Callable[[FitState], Any],
         publish: Callable[[tuple[str, ...], int, Any], None],
+        *,
         guess: float,
+        rank: float = 0.0,
         always: bool = False,
     ) -> None:
-        self.events, self.every, self.guess, self.always = events, every, guess, always
+        self.events, self.every, self.guess = events, every, guess
+        self.rank, self.always = rank, always
         self.take, self.publish = take, publish
 
     def start(self, state: FitState) -> None:
         """Before the first epoch."""
         self._budget = self.events.budget
         self._due = log_spaced(state.max_epochs, MOST - 1)[::-1]
-        self._waiting: list[tuple[str, int, Any]] = []
-        self._newest, self._cost, self._ask = 0, self.guess, 0
+        self._waiting: list[Moment] = []
+        self._cost, self._newest = self.guess, 0
         if self.always:
             self._budget.promised += 2 * self.guess
-            with self._budget.spend():
-                self._waiting.append(("/first", 0, self.take(state)))
+            self._waiting.append(Moment(("/first",), 0, self.take(state)))
             self._publish_some()
         self._set_alarm(0)
 
@@ -81,68 +97,68 @@ class Moments:
             if self.every is None:
                 self._due.pop()
             with self._budget.spend():
-                self._waiting.append(("", epoch, self.take(state)))
-        if self._waiting and epoch >= self._ask:
-            self._publish_some()
-            self._ask = epoch + 1 + epoch // 20  # asking a thousand times has its price too
+                self._waiting.append(Moment(("",), epoch, self.take(state)))
+            self._newest = epoch
+        self._publish_some()
         self._set_alarm(epoch)
-
-    def last(self, state: FitState) -> None:
-        """Publish what waits as far as there is time, then the end of the fit."""
-        failed = state.stop_reason.startswith("error")
-        limited = self.every is None
-        while self._waiting:
-            if limited and not self._promised() and not self._budget.affords_last(2 * self._cost):
-                break
-            self._oldest()
-        self._waiting = []
-        if self.always:
-            self._budget.promised -= self.guess
-        if failed or (limited and not self.always and not self._budget.affords_last(self._cost)):
-            return
-        with self._budget.spend():
-            suffixes = ("", "/last") if state.epoch > self._newest else ("/last",)
-            self._publish(suffixes, state.epoch, self.take(state))
 
     def finish(self, state: FitState) -> None:
         """The end of the fit, after which the event file has one user less."""
         try:
-            self.last(state)
+            with self._budget.spend():
+                self.events.offer(self._offers(state))
         finally:
+            self._waiting = []
             self.events.close()
+
+    def _offers(self, state: FitState) -> list[Offer]:
+        """What waits, and the end of the fit unless it failed."""
+        waiting = self._waiting
+        if self.always:  # from now on counted as offers
+            self._budget.promised -= self.guess * (2 if _is_first(waiting) else 1)
+        suffixes: tuple[str, ...] = ("", "/last") if state.epoch > self._newest else ("/last",)
+        if waiting and waiting[-1].epoch == state.epoch > 0:
+            suffixes = (*waiting.pop().suffixes, "/last")
+        later = [self.rank + 1 + 2 * turn for turn in spread(len(waiting))]
+        ranks = [PROMISED, *later[1:]] if _is_first(waiting) else later
+        if not state.stop_reason.startswith("error"):
+            waiting.append(Moment(suffixes, state.epoch, self.take(state)))
+            ranks.append(PROMISED if self.always or self.every else self.rank)
+        return [
+            Offer(rank, self._cost, moment.epoch, partial(self._publish, moment))
+            for rank, moment in zip(ranks, waiting, strict=True)
+        ]
 
     def _set_alarm(self, epoch: int) -> None:
         """When there is something to do again."""
-        ask = max(self._ask, epoch + 1) if self._waiting else math.inf
         if self.every is not None:
-            self.wake = min(ask, epoch - epoch % self.every + self.every)
-        else:
-            self.wake = min(ask, self._due[-1] if self._due else math.inf)
-
-    def _promised(self) -> bool:
-        """Whether the time for what has waited longest was set aside."""
-        return self._waiting[0][0] == "/first"
+            self.wake: float = epoch - epoch % self.every + self.every
+            return
+        self.wake = self._due[-1] if self._due else math.inf
+        if self._waiting:
+            self.wake = min(self.wake, self._budget.ask_again(epoch, self._needed()))
 
     def _publish_some(self) -> None:
         """What has waited longest, if there is time; under ``every``, all that waits."""
-        if self.every is None:
-            if self._budget.affords(0.0 if self._promised() else self._cost):
-                self._oldest()
-            return
-        while self._waiting:
-            self._oldest()
+        while self._waiting and (self.every or self._budget.affords(self._needed())):
+            if _is_first(self._waiting):
+                self._budget.promised -= self.guess
+            self._publish(self._waiting.pop(0))
+            if not self.every:
+                return
 
-    def _oldest(self) -> None:
-        """What has waited longest."""
-        if self._promised():
-            self._budget.promised -= self.guess
-        with self._budget.spend():
-            suffix, epoch, taken = self._waiting.pop(0)
-            self._publish((suffix,), epoch, taken)
+    def _needed(self) -> float:
+        """Time that what has waited longest takes beyond what was set aside."""
+        return 0.0 if _is_first(self._waiting) else self._cost
 
-    def _publish(self, suffixes: tuple[str, ...], epoch: int, taken: Any) -> None:
+    def _publish(self, moment: Moment) -> None:
         begun = time.perf_counter()
-        self.publish(suffixes, epoch, taken)
-        self.events.flush()
-        self._newest = epoch
+        with self._budget.spend():
+            self.publish(*moment)
+            self.events.flush()
         self._cost = time.perf_counter() - begun
+
+
+def _is_first(waiting: list[Moment]) -> bool:
+    """Whether the starting point still waits; its time was set aside."""
+    return bool(waiting) and waiting[0].suffixes == ("/first",)

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 
-BLINK = 0.1
-"""Seconds of a fit that nobody notices the end of: it shows all its last pictures."""
-
+BLINK = 0.03
+"""Seconds of a fit that nobody notices the end of: it shows all its pictures."""
 
 DENSE = 8
 """Epochs from the first on that are all looked at."""
+
+
+class Offer(NamedTuple):
+    """Something that could be written at the end of a fit, if there is time."""
+
+    rank: float  # what tells more has a lower one; below zero: written in any case
+    cost: float  # seconds
+    epoch: int
+    write: Callable[[], None]
 
 
 class Budget:
@@ -42,14 +51,39 @@ class Budget:
 
     def affords(self, cost: float = 0.0) -> bool:
         """Whether ``cost`` seconds beyond the promised ones are within the share now."""
-        if self.share is None:
-            return True
-        elapsed = time.perf_counter() - self.started
-        return self.spent + self.promised + cost <= self.share * elapsed
+        return self._missing(cost) <= 0
 
-    def affords_last(self, cost: float) -> bool:
-        """The same at the end of a fit, where one that was over in a blink may take longer."""
-        return self.affords(cost) or time.perf_counter() - self.started < BLINK
+    def ask_again(self, epoch: int, cost: float = 0.0) -> int:
+        """An epoch by which ``cost`` seconds may be affordable, if epochs stay as fast as they are.
+
+        At most a quarter farther than the fit has come, lest a fit that turned slow waits for long.
+        """
+        missing = self._missing(cost)
+        if missing <= 0:
+            return epoch + 1
+        elapsed = time.perf_counter() - self.started
+        epochs = missing / (self.share or 1.0) * max(epoch, 1) / elapsed
+        return epoch + 1 + int(min(epochs, 8 + epoch // 4))
+
+    def choose(self, offers: Iterable[Offer]) -> list[Offer]:
+        """The offers to write at the end of a fit, by epoch.
+
+        Those that tell most, as long as there is time; all of a fit that was over in a blink.
+        """
+        in_a_blink = time.perf_counter() - self.started < BLINK
+        chosen, cost = [], 0.0
+        for offer in sorted(offers, key=lambda offer: offer.rank):
+            if offer.rank < 0 or in_a_blink or self.affords(cost + offer.cost):
+                chosen.append(offer)
+                cost += offer.cost
+        return sorted(chosen, key=lambda offer: offer.epoch)
+
+    def _missing(self, cost: float) -> float:
+        """Seconds by which ``cost`` exceeds what is left of the share; at most 0 if it does not."""
+        if self.share is None:
+            return 0.0
+        elapsed = time.perf_counter() - self.started
+        return self.spent + self.promised + cost - self.share * elapsed
 
 
 def log_spaced(max_epochs: int, most: int) -> list[int]:
@@ -72,6 +106,15 @@ def next_dense(epoch: int, dense: int = DENSE, ratio: float = 1.5) -> int:
     while following <= epoch:
         following = max(following + 1, int(following * ratio))
     return epoch + 1 if epoch < dense else following
+
+
+def spread(n: int) -> list[float]:
+    """For each of ``n`` in a row, when it is its turn, in (0, 1): any first ones lie far apart.
+
+    Halves, then quarters, then eighths: the bits of the place reversed (van der Corput, 1935).
+    """
+    bits = n.bit_length()
+    return [int(f"{place:0{bits}b}"[::-1], 2) / 2**bits for place in range(1, n + 1)]
 
 
 def check_every(every: int | None) -> None:

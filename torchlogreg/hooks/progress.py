@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from typing import Any
@@ -38,7 +39,8 @@ class Progress(Hook):
     def on_fit_start(self, state: FitState) -> None:
         """Draw the empty bar."""
         terminal = sys.stderr is not None and sys.stderr.isatty()
-        if not (terminal or self.force):
+        self.wake = 0 if terminal or self.force else math.inf
+        if self.wake:
             return
         from tqdm import tqdm  # lazily: importing the package must not load it
 

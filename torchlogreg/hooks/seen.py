@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
-from torchlogreg.hooks.landscape import flat_params
 from torchlogreg.state import FitState
 
 
@@ -26,15 +26,17 @@ class Sight:
     def __init__(self) -> None:
         self._key: tuple[object, ...] = ()
         self._seen: Seen | None = None
+        self._params: list[Tensor] = []  # of the model: listing them takes as long as reading them
 
     def of(self, state: FitState) -> Seen:
         """The moment of this state."""
         data = state.data
-        versions = [p._version for p in state.model.parameters()]  # a hook may put others back
+        self._params = self._params or list(state.model.parameters())
+        versions = [p._version for p in self._params]  # a hook may put others back
         key = (id(state), state.epoch, state.step, id(data), versions)
         if self._seen is None or key != self._key:
             eta, losses = state.rows
-            params = flat_params(state.model)
+            params = torch.cat([p.detach().flatten() for p in self._params])
             self._seen = Seen(state.epoch, params, eta, losses, data.sample_weight)
             self._key = key
         return self._seen

@@ -148,43 +148,56 @@ class EarlyStopping(Hook):
             self._best = [p.detach().clone() for p in model.parameters()]
 
 
+LONGEST = 32
+"""Most epochs that a fit goes on with numbers that are none."""
+
+
 class StopOnNonFinite(Hook):
     """Stops a fit whose loss or parameters are NaN or infinite, and says which and when.
 
-    The loss of the last step is looked at after every epoch. It was computed before that step, so
-    a parameter that the very last step spoilt shows one epoch later. The parameters themselves are
-    looked at after each of the first eight epochs, then log-spaced, and after the last one; after
-    every epoch if the optimizer returns no loss, or if the weighting follows the model and would
-    be asked about numbers that are none.
+    The loss of the last step is looked at after each of the first eight epochs, then at epochs at
+    most a quarter and at most 32 apart, and after the last one: what is no number stays none, and
+    a look at every epoch of a small fit would take longer than the epochs that it saves. After
+    every epoch if an epoch is long (32 steps, a million entries of ``X``). That loss was computed
+    before the step, so a parameter that the very last step spoilt shows one look later. The
+    parameters themselves are looked at log-spaced and after the last epoch; always if the optimizer
+    returns no loss; and after every epoch if the weighting follows the model and would be asked
+    about numbers that are none.
 
-    Costs one wait for the device per epoch.
+    Costs one wait for the device per look.
     """
 
     def on_fit_start(self, state: FitState) -> None:
         """Begin with the first epoch."""
-        self._next = 1
+        self.wake, self._next, self._finite = 1, 1, 0
+        self._most = 1 if state.weighting.adaptive else 2**20 // max(1, state.data.X.numel())
+        self._params = list(state.model.parameters())
 
     def on_epoch_end(self, state: FitState) -> None:
         """Look at the loss, and at the parameters if it is their turn."""
-        tells = isinstance(state.loss, Tensor)  # a foreign optimizer may return anything
-        if tells and state.epoch < self._next and math.isfinite(state.loss.item()):
+        epoch, loss = state.epoch, state.loss
+        most = max(1, min(self._most, LONGEST * epoch // max(1, state.step)))
+        self.wake = min(epoch + max(1, min(epoch // 4, most)), state.max_epochs)
+        known = [loss.detach()] if isinstance(loss, Tensor) else []  # others return anything
+        if known and epoch < self._next and math.isfinite(loss.item()):
+            self._finite = epoch - 1  # the loss of those parameters
             return
         if not state.weighting.adaptive:
-            self._next = min(next_dense(state.epoch), state.max_epochs)
-        self._look(state)
-
-    def _look(self, state: FitState) -> None:
-        """All parameters, and the loss of the last step."""
-        sums = [p.detach().sum() for p in state.model.parameters()]
-        if isinstance(state.loss, Tensor):
-            sums.append(state.loss.detach())
+            self._next = min(next_dense(epoch), state.max_epochs)
+        sums = [p.detach().sum() for p in self._params] + known
         if math.isfinite(float(sum(sums[1:], sums[0]))):  # it is not if any entry is not: one wait
+            self._finite = epoch
             return
+        self._explain(state)
+
+    def _explain(self, state: FitState) -> None:
+        """Stop, and say what is no number."""
         watched: dict[str, Tensor] = {n: p.detach() for n, p in state.model.named_parameters()}
         if isinstance(state.loss, Tensor):
             watched["loss"] = state.loss.detach()
         name = next((n for n, t in watched.items() if not bool(torch.isfinite(t).all())), None)
         if name is None:  # only the sum overflowed
+            self._finite = state.epoch
             return
         where, value = _entry(watched[name], ~torch.isfinite(watched[name]))
         what = f"{name}{where} is {value:g}"
@@ -192,9 +205,11 @@ class StopOnNonFinite(Hook):
             weight = watched["weight"].abs()
             where, value = _entry(watched["weight"], weight == weight.max())
             what += f" and weight{where} is {value:g}"
+        when = f"after epoch {state.epoch}"
+        if self._finite < state.epoch - 1:
+            when = f"by epoch {state.epoch} (finite after epoch {self._finite})"
         state.request_stop(
-            f"non-finite: {what} after epoch {state.epoch} with lr {learning_rate(state):g}; "
-            "lower the learning rate"
+            f"non-finite: {what} {when} with lr {learning_rate(state):g}; lower the learning rate"
         )
 
 

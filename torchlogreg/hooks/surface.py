@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -29,6 +30,7 @@ class Look(NamedTuple):
     params: Tensor  # (P,)
     weight: Tensor  # (m,)
     value: Tensor
+    steps: int  # of the path so far
 
 
 class TensorBoardSurface(Hook):
@@ -90,6 +92,7 @@ class TensorBoardSurface(Hook):
 
     def on_fit_start(self, state: FitState) -> None:
         """Choose the plane; note the starting point."""
+        self.wake = math.inf
         if sum(p.numel() for p in state.model.parameters()) < 2:
             return  # a line is no surface
         self._chosen, labels = self._choose(state)
@@ -106,18 +109,22 @@ class TensorBoardSurface(Hook):
         self._next = 0
         self._labels = labels
         self._picture: Any = None  # made with the first look: a short fit may have none
-        self._moments = Moments(self.events, self.every, self._take, self._publish, guess=0.005)
-        self._moments.start(state)
-        self._walk(state)
+        self._moments = Moments(
+            self.events, self.every, self._take, self._publish, guess=0.004, rank=1
+        )
+        with self.events.budget.spend():
+            self._moments.start(state)
+            self._walk(state)
+        self.wake = 1
 
     def on_epoch_end(self, state: FitState) -> None:
         """A step of the path, and a picture, if it is time to."""
-        if not self._open:
-            return
         if state.epoch >= self._next:
-            self._walk(state)
+            with self.events.budget.spend():
+                self._walk(state)
         if state.epoch >= self._moments.wake:
             self._moments.after_epoch(state)
+        self.wake = min(self._next, self._moments.wake)
 
     def on_fit_end(self, state: FitState) -> None:
         """The last picture."""
@@ -156,7 +163,7 @@ class TensorBoardSurface(Hook):
 
     def _take(self, state: FitState) -> Look:
         seen = self.events.sight.of(state)
-        return Look(seen.params, seen.sample_weight[self._rows], state.value)
+        return Look(seen.params, seen.sample_weight[self._rows], state.value, len(self._path))
 
     def _publish(self, suffixes: tuple[str, ...], epoch: int, look: Look) -> None:
         """Draw a look, with the path up to it, and write it."""
@@ -164,7 +171,7 @@ class TensorBoardSurface(Hook):
 
         if self._picture is None:
             self._picture = SurfacePicture(self.size, self._labels)
-        path = torch.stack([*self._path, look.params])
+        path = torch.stack([*self._path[: look.steps], look.params])
         path = path if self._chosen is None else path[:, self._chosen]
         if self._chosen is None:
             origin, directions = _principal(path)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from torchlogreg.hooks.events import EventFile, event_file
 from torchlogreg.hooks.hparams import session, settings
+from torchlogreg.hooks.landscape import weights_of
 from torchlogreg.hooks.pace import check_every, next_dense
 from torchlogreg.hooks.recorder import learning_rate
 from torchlogreg.hooks.seen import Seen
@@ -32,7 +33,6 @@ class Note(NamedTuple):
     seconds: float
     learning_rate: float
     optimality: Tensor
-    weight_norm: Tensor
     seen: Seen
 
 
@@ -103,26 +103,32 @@ class TensorBoardScalars(Hook):
         self._open = True
         self.events.at_the_end(self._session)
         self._begun = time.time()
-        self._settings = settings(state) | self.hparams  # now: a scheduler will change lr
         self._budget = self.events.budget
         self._failed = True
-        self._last_epoch, self._next_epoch, self._ask = -1, 0, 0
+        self._last_epoch = -1
         self._due = 0.0
         self._pending: list[Note] = []
-        self._own, self._model = state.own_weight, state.model
-        self._labels = None if state.model.n_classes is None else labels_of(state.data.y)
         with self._budget.spend():
+            self._settings = settings(state) | self.hparams  # now: a scheduler will change lr
+            self._own, self._model = state.own_weight, state.model
+            self._labels = None if state.model.n_classes is None else labels_of(state.data.y)
             self._note(state)
+        self.wake = self.every or 1
 
     def on_epoch_end(self, state: FitState) -> None:
         """Note this epoch if it is its turn, or if there is time to."""
         if self.every is not None:
             due = state.epoch % self.every == 0
         else:
-            due = state.epoch >= self._next_epoch or self._affords(state.epoch)
+            due = state.epoch >= next_dense(self._last_epoch) or self._budget.affords()
         if due:
             with self._budget.spend():
                 self._note(state)
+        if self.every is not None:
+            self.wake = state.epoch + self.every
+        else:
+            ask = self._budget.ask_again(state.epoch)
+            self.wake = min(next_dense(self._last_epoch), ask)
 
     def on_fit_end(self, state: FitState) -> None:
         """Write what is left and the final metrics; the settings follow when the file closes."""
@@ -146,15 +152,6 @@ class TensorBoardScalars(Hook):
         finally:
             self.events.close()
 
-    def _affords(self, epoch: int) -> bool:
-        """Whether there is time for one more point; after a no, not asked for eight epochs."""
-        if epoch < self._ask:
-            return False
-        affords = self._budget.affords()
-        if not affords:
-            self._ask = epoch + 8
-        return affords
-
     def _session(self) -> list[Any]:
         """The last summaries of the file."""
         return session(self._settings, self.events.tags, self._begun, self._failed)
@@ -162,14 +159,12 @@ class TensorBoardScalars(Hook):
     def _note(self, state: FitState) -> None:
         """Keep what this epoch computed; write when it is time to."""
         optimality = state.optimality  # first: its pass over the rows serves what follows
-        seen = self.events.sight.of(state)
-        norm = torch.linalg.vector_norm(state.model.weight.detach())
-        seconds = time.perf_counter() - state.started
-        note = Note(time.time(), seconds, learning_rate(state), optimality, norm, seen)
-        self._pending.append(note)
-        self._last_epoch, self._next_epoch = state.epoch, next_dense(state.epoch)
+        seen, now = self.events.sight.of(state), time.perf_counter()
+        seconds, rate = now - state.started, learning_rate(state)
+        self._pending.append(Note(time.time(), seconds, rate, optimality, seen))
+        self._last_epoch = state.epoch
         held = len(self._pending) * seen.eta.numel()
-        if held > MOST_HELD or time.perf_counter() >= self._due:
+        if held > MOST_HELD or now >= self._due:
             self._write()
 
     def _write(self) -> None:
@@ -177,30 +172,32 @@ class TensorBoardScalars(Hook):
         if not self._pending:
             return
         notes, self._pending = self._pending, []
-        columns = self._figures(notes)
-        numbers = torch.stack([x for column in columns.values() for x in column]).tolist()
-        for i, note in enumerate(notes):
-            known = {"learning_rate": note.learning_rate, "seconds": note.seconds}
-            found = {tag: numbers[j * len(notes) + i] for j, tag in enumerate(columns)}
-            self.events.scalars(found | known, note.seen.epoch, note.moment)
+        figures = self._figures(notes)
+        rows = torch.stack(list(figures.values()), dim=1).tolist()
+        for note, row in zip(notes, rows, strict=True):
+            numbers = dict(zip(figures, row, strict=True))
+            numbers["learning_rate"], numbers["seconds"] = note.learning_rate, note.seconds
+            self.events.scalars(numbers, note.seen.epoch, note.moment)
         self.events.flush()
         self._due = time.perf_counter() + FLUSH_SECONDS
 
-    def _figures(self, notes: list[Note]) -> dict[str, list[Tensor]]:
-        """By tag, a scalar tensor of each note."""
+    def _figures(self, notes: list[Note]) -> dict[str, Tensor]:
+        """By tag, a figure of each note, (m,)."""
         own, n = self._own, len(self._own)
-        weighted = [torch.dot(note.seen.sample_weight, note.seen.losses) / n for note in notes]
+        losses = torch.stack([note.seen.losses for note in notes])  # (m, n)
+        unweighted = losses @ own / n
+        weighted = unweighted
+        if any(note.seen.sample_weight is not own for note in notes):
+            weighted = (losses * torch.stack([note.seen.sample_weight for note in notes])).mean(1)
+        params = torch.stack([note.seen.params for note in notes])
         figures = {
             "loss/weighted": weighted,
-            "loss/unweighted": [
-                cost if note.seen.sample_weight is own else torch.dot(own, note.seen.losses) / n
-                for note, cost in zip(notes, weighted, strict=True)
-            ],
-            "optimality": [note.optimality for note in notes],
-            "weight_norm": [note.weight_norm for note in notes],
+            "loss/unweighted": unweighted,
+            "optimality": torch.stack([note.optimality for note in notes]),
+            "weight_norm": torch.linalg.vector_norm(weights_of(self._model, params), dim=1),
         }
         if self._labels is not None:
             predicted = self._model.predict(torch.cat([note.seen.eta for note in notes]))
-            right = (predicted.reshape(len(notes), n) == self._labels).to(own.dtype)
-            figures["accuracy"] = [torch.dot(own, row) / n for row in right]
+            right = predicted.view(len(notes), n) == self._labels
+            figures["accuracy"] = right.to(own.dtype) @ own / n
         return figures
