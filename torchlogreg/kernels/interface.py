@@ -1,4 +1,4 @@
-"""What the rest of the package calls: tensors in, tensors out, numba only behind these doors."""
+"""What the rest of the package calls: tensors in and out, compilers only behind these doors."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from torchlogreg import losses
 from torchlogreg.base import Model
 from torchlogreg.cumulative import log1mexp
 from torchlogreg.data import Batch
+from torchlogreg.kernels import triton_sums
 from torchlogreg.kernels.parts import cut, share
 from torchlogreg.losses import Loss
 from torchlogreg.models import (
@@ -69,10 +70,11 @@ class Sums(NamedTuple):
 
 
 def available(model: Model, loss: Loss, batch: Batch) -> bool:
-    """Whether :func:`evaluate` takes these rows: built-in model and loss, dense rows on the CPU.
+    """Whether :func:`evaluate` takes these rows: built-in model and loss, dense rows.
 
-    False as well without numba, below ``SMALLEST`` entries of ``X``, for distributions as targets
-    of the multinomial and ordinal models, and with ``TORCHLOGREG_KERNELS=off`` in the environment.
+    On the CPU numba is needed, and ``SMALLEST`` entries of ``X``; on a CUDA device Triton, 2^24
+    entries, and one score. False as well for distributions as targets of the multinomial and
+    ordinal models, and with ``TORCHLOGREG_KERNELS=off`` in the environment.
 
     Parameters
     ----------
@@ -92,7 +94,11 @@ def available(model: Model, loss: Loss, batch: Batch) -> bool:
         and offset_fits
         and _plain(batch.sample_weight, dtype)
         and not batch.y.requires_grad
-        and gram_available(batch.X, dtype)
+        and _plain(batch.X, dtype)
+        and (
+            gram_available(batch.X, dtype)
+            or (kind in triton_sums.KINDS and triton_sums.available(batch.X))
+        )
     )
 
 
@@ -100,6 +106,7 @@ def gram_available(X: Tensor, dtype: torch.dtype | None = None) -> bool:
     """Whether :func:`gram` takes this matrix; ``dtype``: the one it must have."""
     return (
         X.numel() >= max(1, SMALLEST.get())
+        and X.device.type == "cpu"
         and _plain(X, X.dtype if dtype is None else dtype)
         and X.ndim == 2
         and X.is_contiguous()
@@ -139,9 +146,11 @@ def evaluate(
     -------
     Sums
     """
+    kind = KINDS[loss]
+    if triton_sums.available(X):
+        return Sums(*triton_sums.evaluate(kind, X, y, sample_weight, weight, intercepts, offset))
     from torchlogreg.kernels.sweeps import SWEEPS
 
-    kind = KINDS[loss]
     (n, p), r, k = X.shape, weight.shape[0], intercepts.shape[0]
     parts, size = cut(n, n * p * r)
     eta, per_row = X.new_empty(n, k), X.new_empty(n)
@@ -205,11 +214,10 @@ def prepare(*, smallest: int = 0) -> None:
 
 
 def _plain(tensor: Tensor, dtype: torch.dtype) -> bool:
-    """A dense float tensor in this machine's memory, which autograd does not follow."""
+    """A dense float tensor, which autograd does not follow."""
     return (
         tensor.dtype == dtype
         and dtype in DTYPES
-        and tensor.device.type == "cpu"
         and tensor.layout == torch.strided
         and not tensor.requires_grad
     )
