@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from torchlogreg.hooks.pace import Budget, Offer
-from torchlogreg.hooks.records import Records
+from torchlogreg.hooks.records import Records, scalar_event
 from torchlogreg.hooks.seen import Sight
 
 PREFIX = "events.out.tfevents."
@@ -49,7 +49,7 @@ class EventFile:
         self.budget = Budget(share)  # of the fit that writes; a new one when the file is opened
         self.sight = Sight()  # what the hooks see, shared
         self.tags: dict[str, None] = {}  # of all scalars so far; an ordered set
-        self._file: Any = None
+        self._file: Records | None = None
         self._users = 0
         self._offers: list[Offer] = []
         self._last_words: list[Callable[[], Iterable[Any]]] = []
@@ -112,11 +112,9 @@ class EventFile:
         self, numbers: Mapping[str, float], epoch: int, moment: float | None = None
     ) -> None:
         """Write numbers by tag, as one event: one checksum instead of one for each."""
-        from tensorboard.compat.proto.summary_pb2 import Summary
-
         if numbers:
-            values = [Summary.Value(tag=tag, simple_value=x) for tag, x in numbers.items()]
-            self.add(Summary(value=values), epoch, moment)
+            when = time.time() if moment is None else moment
+            self._records().write(scalar_event(when, epoch, numbers))
         self.tags |= dict.fromkeys(numbers)
 
     def image(self, tags: Iterable[str], png: bytes, size: tuple[int, int], epoch: int) -> None:
@@ -135,10 +133,14 @@ class EventFile:
     def _event(self, *, wall_time: float | None = None, **parts: Any) -> None:
         from tensorboard.compat.proto.event_pb2 import Event
 
+        moment = time.time() if wall_time is None else wall_time
+        self._records().write(Event(wall_time=moment, **parts).SerializeToString())
+
+    def _records(self) -> Records:
+        """The open file."""
         if self._file is None:
             raise ValueError("the event file is closed; hooks write between open() and close()")
-        moment = time.time() if wall_time is None else wall_time
-        self._file.write(Event(wall_time=moment, **parts).SerializeToString())
+        return self._file
 
 
 def event_file(target: str | os.PathLike[str] | EventFile) -> EventFile:

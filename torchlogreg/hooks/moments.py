@@ -77,7 +77,7 @@ class Moments:
     def start(self, state: FitState) -> None:
         """Before the first epoch."""
         self._budget = self.events.budget
-        self._due = log_spaced(state.max_epochs, MOST - 1)[::-1]
+        self._due = list(log_spaced(state.max_epochs, MOST - 1)[::-1])
         self._waiting: list[Moment] = []
         self._cost, self._newest = self.guess, 0
         if self.always:

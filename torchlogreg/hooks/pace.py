@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -51,19 +53,18 @@ class Budget:
 
     def affords(self, cost: float = 0.0) -> bool:
         """Whether ``cost`` seconds beyond the promised ones are within the share now."""
-        return self._missing(cost) <= 0
+        if self.share is None:
+            return True
+        elapsed = time.perf_counter() - self.started
+        return self.spent + self.promised + cost <= self.share * elapsed
 
     def ask_again(self, epoch: int, cost: float = 0.0) -> int:
-        """An epoch by which ``cost`` seconds may be affordable, if epochs stay as fast as they are.
+        """When to ask next: where there is no time now, at an epoch that curves note anyway.
 
-        At most a quarter farther than the fit has come, lest a fit that turned slow waits for long.
+        A loop that is left and taken up again is slower for some steps: hooks of a fast fit had
+        better look at the same epochs.
         """
-        missing = self._missing(cost)
-        if missing <= 0:
-            return epoch + 1
-        elapsed = time.perf_counter() - self.started
-        epochs = missing / (self.share or 1.0) * max(epoch, 1) / elapsed
-        return epoch + 1 + int(min(epochs, 8 + epoch // 4))
+        return epoch + 1 if self.affords(cost) else next_dense(epoch)
 
     def choose(self, offers: Iterable[Offer]) -> list[Offer]:
         """The offers to write at the end of a fit, by epoch.
@@ -78,15 +79,9 @@ class Budget:
                 cost += offer.cost
         return sorted(chosen, key=lambda offer: offer.epoch)
 
-    def _missing(self, cost: float) -> float:
-        """Seconds by which ``cost`` exceeds what is left of the share; at most 0 if it does not."""
-        if self.share is None:
-            return 0.0
-        elapsed = time.perf_counter() - self.started
-        return self.spent + self.promised + cost - self.share * elapsed
 
-
-def log_spaced(max_epochs: int, most: int) -> list[int]:
+@lru_cache(maxsize=64)
+def log_spaced(max_epochs: int, most: int) -> tuple[int, ...]:
     """At most ``most`` different epochs from 1 to ``max_epochs``, about evenly on a log scale.
 
     All but the last are epochs of ``next_dense``: who looks at either looks at the same ones, and
@@ -97,15 +92,22 @@ def log_spaced(max_epochs: int, most: int) -> list[int]:
         dense.append(min(next_dense(dense[-1]), max_epochs))
     halfway = np.sqrt(np.multiply(dense[1:], dense[:-1]))
     nearest = np.searchsorted(halfway, np.geomspace(1, max_epochs, most))
-    return [dense[j] for j in np.unique(nearest)]
+    return tuple(dense[j] for j in np.unique(nearest))
 
 
 def next_dense(epoch: int, dense: int = DENSE, ratio: float = 1.5) -> int:
     """The epoch after this one on a scale that has every epoch to ``dense``, then thins out."""
-    following = dense
-    while following <= epoch:
-        following = max(following + 1, int(following * ratio))
-    return epoch + 1 if epoch < dense else following
+    scale = _scale(dense, ratio)
+    return scale[bisect_right(scale, epoch)]
+
+
+@cache
+def _scale(dense: int, ratio: float) -> list[int]:
+    """All epochs of a scale, beyond any that a fit can reach."""
+    scale = list(range(dense + 1))
+    while scale[-1] < 2**62:
+        scale.append(max(scale[-1] + 1, int(scale[-1] * ratio)))
+    return scale
 
 
 def spread(n: int) -> list[float]:

@@ -148,21 +148,21 @@ class EarlyStopping(Hook):
             self._best = [p.detach().clone() for p in model.parameters()]
 
 
-LONGEST = 32
+LONGEST = 100
 """Most epochs that a fit goes on with numbers that are none."""
 
 
 class StopOnNonFinite(Hook):
     """Stops a fit whose loss or parameters are NaN or infinite, and says which and when.
 
-    The loss of the last step is looked at after each of the first eight epochs, then at epochs at
-    most a quarter and at most 32 apart, and after the last one: what is no number stays none, and
-    a look at every epoch of a small fit would take longer than the epochs that it saves. After
-    every epoch if an epoch is long (32 steps, a million entries of ``X``). That loss was computed
-    before the step, so a parameter that the very last step spoilt shows one look later. The
-    parameters themselves are looked at log-spaced and after the last epoch; always if the optimizer
-    returns no loss; and after every epoch if the weighting follows the model and would be asked
-    about numbers that are none.
+    The parameters and the loss of the last step are looked at after each of the first eight
+    epochs, then the loss at epochs at most half the way and at most 100 apart, the parameters
+    more rarely, and both after the last: what is no number stays none, and a look at every epoch
+    of a small fit would take longer than the epochs that it saves. That loss was computed before
+    the step, so a parameter that the very last step spoilt shows one look later. The loss is
+    looked at after every epoch if an epoch is long (100 steps, a million entries of ``X``), the
+    parameters whenever the loss would be if the optimizer returns none, and both after every
+    epoch if the weighting follows the model and would be asked about numbers that are none.
 
     Costs one wait for the device per look.
     """
@@ -177,13 +177,13 @@ class StopOnNonFinite(Hook):
         """Look at the loss, and at the parameters if it is their turn."""
         epoch, loss = state.epoch, state.loss
         most = max(1, min(self._most, LONGEST * epoch // max(1, state.step)))
-        self.wake = min(epoch + max(1, min(epoch // 4, most)), state.max_epochs)
+        self.wake = min(next_dense(epoch), epoch + most, state.max_epochs)
         known = [loss.detach()] if isinstance(loss, Tensor) else []  # others return anything
         if known and epoch < self._next and math.isfinite(loss.item()):
             self._finite = epoch - 1  # the loss of those parameters
             return
         if not state.weighting.adaptive:
-            self._next = min(next_dense(epoch), state.max_epochs)
+            self._next = min(next_dense(epoch, ratio=4), state.max_epochs)
         sums = [p.detach().sum() for p in self._params] + known
         if math.isfinite(float(sum(sums[1:], sums[0]))):  # it is not if any entry is not: one wait
             self._finite = epoch

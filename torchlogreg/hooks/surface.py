@@ -103,6 +103,7 @@ class TensorBoardSurface(Hook):
         if len(data) > MOST_ROWS:
             rows = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))
         self._rows = rows[:MOST_ROWS].to(data.X.device)
+        self._all = len(self._rows) == len(data)
         self._data = data.rows(self._rows)
         self._objective: Objective = state.objective
         self._path: list[Tensor] = []
@@ -163,7 +164,8 @@ class TensorBoardSurface(Hook):
 
     def _take(self, state: FitState) -> Look:
         seen = self.events.sight.of(state)
-        return Look(seen.params, seen.sample_weight[self._rows], state.value, len(self._path))
+        weight = seen.sample_weight if self._all else seen.sample_weight[self._rows]
+        return Look(seen.params, weight, state.value, len(self._path))
 
     def _publish(self, suffixes: tuple[str, ...], epoch: int, look: Look) -> None:
         """Draw a look, with the path up to it, and write it."""

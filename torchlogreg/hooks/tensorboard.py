@@ -22,6 +22,9 @@ from torchlogreg.state import FitState, Hook
 FLUSH_SECONDS = 2.0
 """Longest time between two transfers of finished epochs to the event file."""
 
+FIRST_SECONDS = 0.1
+"""Time until the first: a fit that is shorter writes its curves in one go."""
+
 MOST_HELD = 2**20
 """Scores (rows times columns of ``eta``) kept for noted epochs before they are worked out."""
 
@@ -41,8 +44,8 @@ class TensorBoardScalars(Hook):
 
     Tags: ``loss/weighted``, ``loss/unweighted``, ``optimality``, ``accuracy`` (classifiers),
     ``weight_norm``, ``learning_rate``, ``seconds``. Epoch 0 is the starting point, and the last
-    epoch is always written. Figures stay on the device until they are written, every two seconds:
-    logging does not wait for the device at each epoch. TensorBoard smooths curves by 0.6 unless
+    epoch is always written. Figures stay on the device until they are written, after a tenth of a
+    second and then every two: logging does not wait for the device at each epoch. TensorBoard smooths curves by 0.6 unless
     told otherwise.
 
     When the fit ends, also by Ctrl-C or an error (the session status then says "failure"), the
@@ -98,7 +101,7 @@ class TensorBoardScalars(Hook):
         self._open = False
 
     def on_fit_start(self, state: FitState) -> None:
-        """Open the event file and write the starting point."""
+        """Open the event file and note the starting point."""
         self.events.open()
         self._open = True
         self.events.at_the_end(self._session)
@@ -106,7 +109,7 @@ class TensorBoardScalars(Hook):
         self._budget = self.events.budget
         self._failed = True
         self._last_epoch = -1
-        self._due = 0.0
+        self._due = time.perf_counter() + FIRST_SECONDS
         self._pending: list[Note] = []
         with self._budget.spend():
             self._settings = settings(state) | self.hparams  # now: a scheduler will change lr

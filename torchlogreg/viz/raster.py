@@ -7,7 +7,6 @@ over entry ``index`` with opacity ``level / LEVELS``, so edges are smooth withou
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -16,9 +15,10 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.colors import to_rgb
-from PIL import Image, ImageFont
+from PIL import ImageFont
 
 from torchlogreg.viz.palette import LIGHT, color_table
+from torchlogreg.viz.png import palette_png
 
 LEVELS = 4
 """Opacities an edge pixel can have."""
@@ -119,7 +119,9 @@ class Paper:
         self.width, self.height = size - LEFT - RIGHT, size - TOP - BOTTOM
         self.static = np.full((size, size), inks.index(LIGHT.background), np.uint8)
         self._frame(labels, x_ticks, y_ticks)
-        self.image = self.static.copy()
+        self._rows = np.zeros((size, 1 + size), np.uint8)  # as PNG wants them: a filter before each
+        self.image = self._rows[:, 1:]
+        self.image[:] = self.static
         blank = inks.index(LIGHT.background)
         self.plot = np.full((self.height + 2 * PAD, self.width + 2 * PAD), blank, np.uint8)
 
@@ -189,12 +191,9 @@ class Paper:
     def png(self) -> bytes:
         """Put the plot into the frame and encode all as a palette PNG; then start afresh."""
         self.image[TOP : TOP + self.height, LEFT : LEFT + self.width] = self.inside
-        picture = Image.frombuffer("P", (self.size, self.size), self.image, "raw", "P", 0, 1)
-        picture.putpalette(self.inks.bytes)
-        out = io.BytesIO()
-        picture.save(out, "PNG", compress_level=2)
+        png = palette_png(self._rows, self.inks.bytes)
         np.copyto(self.image, self.static)  # fresh memory costs more than the copy
-        return out.getvalue()
+        return png
 
     def _frame(
         self,
