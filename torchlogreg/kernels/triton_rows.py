@@ -162,12 +162,13 @@ def two_reads(
         )  # fmt: skip
         value += loss.to(tl.float64)
         by_intercept += slope.to(tl.float64)
+        slope = tl.gather(slope, lines, 0)
         for start in range(0, p, COLUMNS):
             inside = start + columns < p
             x = tl.load(corner + start, mask=there[:, None] & inside[None, :], other=0.0)
             goal = out + 2 + start + columns
             so_far = tl.load(goal, mask=inside, other=0.0)
-            part = tl.sum(x * tl.gather(slope, lines, 0)[:, None], 0).to(tl.float64)
+            part = tl.sum(x * slope[:, None], 0).to(tl.float64)
             tl.store(goal, so_far + part, mask=inside)
         tl.debug_barrier()  # the next tile's threads may hold other columns
     tl.store(out, tl.sum(value, 0))
