@@ -19,10 +19,11 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 # A module may import from its own layer and those above it, never from one below.
 LAYERS: list[str] = [
-    "columns cumulative data datasets distributed double_double double_double_functions formulas"
-    " history log_determinant losses penalties readers sample_weights targets threads",
+    "columns compressed cumulative data datasets distributed double_double double_double_functions"
+    " formulas history log_determinant losses penalties readers sample_weights sparse sparse_inputs"
+    " targets threads",
     "analytic audit base closed_form combinators configuration design gram models units weighting",
-    "curvature inputs jeffreys kernels names objective passes scaling",
+    "curvature inputs jeffreys kernels names objective passes remembered scaling small",
     "optim",
     "convergence diagnostics fit inference settings state viz",
     "hooks",

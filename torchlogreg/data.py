@@ -8,6 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from torchlogreg.sparse import is_sparse, row_width
+
+SPARSE = 2**22
+"""Entries of sparse rows that a block may have in any case: where nothing dense is made of them, it
+is numbers a row that fill memory."""
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -40,8 +46,18 @@ class Batch:
         return Batch(self.X[index], self.y[index], self.sample_weight[index], offset, which)
 
     def blocks(self, n_values: int = 2**23) -> Iterator[Batch]:
-        """Consecutive views of at most ``n_values`` entries of ``X``: bounds temporaries."""
-        size = max(1, n_values // self.X.shape[1])
+        """Consecutive views of at most ``n_values`` entries of ``X``: bounds temporaries.
+
+        Of sparse rows at most ``n_values`` rows.
+        """
+        size = n_values // row_width(self.X)
+        if is_sparse(self.X):
+            size = min(n_values, SPARSE // row_width(self.X))
+        return self.strips(size)
+
+    def strips(self, size: int) -> Iterator[Batch]:
+        """Consecutive views of at most ``size`` rows, and at least one."""
+        size = max(1, size)
         for start in range(0, len(self), size):
             yield self if size >= len(self) else self.rows(slice(start, start + size))
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from torchlogreg.base import Model
 from torchlogreg.data import Batch
 from torchlogreg.sample_weights import checked_weights, mean_one
+from torchlogreg.sparse_inputs import holds_sparse, sparse_rows
 
 BLOCK = 2**18
 """Entries of X looked at together: 2 MB, which a processor keeps at hand."""
@@ -31,7 +32,7 @@ def make_data(
     Parameters
     ----------
     model : Model
-    X : Tensor, array or frame, shape (n, n_features)
+    X : Tensor, array, frame or sparse matrix, shape (n, n_features)
     y : Tensor, array or series, shape (n,) or (n, K)
     sample_weight : shape (n,), optional
     offset : shape (n,) or (n, r), optional
@@ -77,11 +78,15 @@ def make_data(
 def as_matrix(X: Any, like: Tensor) -> Tensor:
     """``X`` as a finite (n, p) tensor of the dtype and device of ``like``.
 
+    Sparse matrices stay sparse: see :mod:`torchlogreg.sparse`.
+
     Raises
     ------
     ValueError
         If it is empty, not two-dimensional, not numeric, or holds NaN or infinity.
     """
+    if holds_sparse(X):
+        return sparse_rows(X, like.dtype, like.device)
     names = [str(c) for c in X.columns] if hasattr(X, "columns") else None
     tensor = as_tensor(X, "X", like.device).detach()
     if tensor.ndim != 2:
@@ -213,6 +218,9 @@ def refuse_one_class(model: Model, y: Tensor, weights: Tensor) -> None:
         If all rows with weight have one hard label.
     """
     if model.n_classes is None or y.ndim == 2:
+        return
+    low, high = torch.aminmax(y)
+    if bool((low < high) & (weights.min() > 0)):
         return
     counted = y[weights > 0]
     first = counted[0]

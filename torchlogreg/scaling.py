@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from torchlogreg.base import Model
+from torchlogreg.sparse import SparseRows, is_sparse
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,6 +55,8 @@ class Standardizer:
         """
         X = _wide(X.detach())
         share = _shares(X, sample_weight)  # (n,), sums to one
+        if isinstance(X, SparseRows):
+            return cls._of_sparse(X, share, centre=centre)
         if sample_weight is not None and not bool(share.all()):
             # A row without weight may not even decide what the largest entry is.
             X, share = X[share > 0], share[share > 0]
@@ -68,9 +73,40 @@ class Standardizer:
         scale = torch.where(constant, 1.0, scale)
         return cls(mean if centre else torch.zeros_like(mean), scale)
 
+    @classmethod
+    def _of_sparse(cls, X: SparseRows, share: Tensor, *, centre: bool) -> Standardizer:
+        """The same from the stored entries, shifted one by one; the others lie ``mean`` off."""
+        counted: Any = X if bool(share.all()) else X[share > 0]
+        share = share[share > 0]
+        rows = counted.entries.rows
+        ones = SparseRows(counted.entries.with_entries(np.ones(len(rows.data))))
+        places = torch.from_numpy(rows.indices).long()
+        full = torch.bincount(places, minlength=X.shape[1]) == len(counted)
+        absent = torch.where(full, 0.0, 1 - share @ ones)  # share of the rows that hold no entry
+        mean = share @ counted  # 1
+        for _ in range(2):
+            shifted = torch.from_numpy(rows.data) - mean[places]
+            residual = SparseRows(counted.entries.with_entries(shifted.numpy()))
+            mean, before = mean + share @ residual - absent * mean, mean
+        size, other = counted.abs().amax(0), torch.where(full, 0.0, before.abs())
+        largest = torch.maximum(residual.abs().amax(0), other)  # 2
+        constant = largest <= 4 * torch.finfo(mean.dtype).eps * size  # 3
+        unit = torch.where(constant, 1.0, largest)
+        scale = (
+            unit * (share @ (residual / unit).square() + absent * (other / unit).square()).sqrt()
+        )
+        mean = torch.where(constant, counted[0], mean)
+        scale = torch.where(constant, 1.0, scale)
+        return cls(mean if centre else torch.zeros_like(mean), scale)
+
     def transform(self, X: Tensor) -> Tensor:
-        """Standardised columns (n, p), of the dtype of ``X``; differences are taken in float64."""
+        """Standardised columns (n, p), of the dtype of ``X``; differences are taken in float64.
+
+        Sparse rows stay sparse where all means are zero; else they are filled in, if they are few.
+        """
         self._check(X.shape[-1], "X")
+        if is_sparse(X) and not bool(self.mean.any()):
+            return (_wide(X) / self.scale).to(X.dtype)
         return (_wide(X) - self.mean).div_(self.scale).to(X.dtype)
 
     def fold_(self, model: Model) -> Model:

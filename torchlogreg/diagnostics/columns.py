@@ -8,10 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from torchlogreg.compressed import DENSE
 from torchlogreg.diagnostics.cone import Floats
 from torchlogreg.diagnostics.diagnosis import Finding
 from torchlogreg.diagnostics.problem import Problem
 from torchlogreg.diagnostics.screen import LIMIT, VIF, sound_columns, varied_columns
+from torchlogreg.sparse import fits_dense
 
 APART = 1e6
 _EXACT = 1e-10
@@ -29,6 +31,8 @@ def column_findings(problem: Problem) -> list[Finding]:
        (standard errors a hundred times those of unrelated columns), the few that explain it.
     """
     found = list(_scales(problem))
+    if not fits_dense(problem.data.X):
+        return found + list(_stored_constants(problem))
     # A strictly convex penalty chooses among dependent columns; only constants are of interest.
     if (problem.unique and varied_columns(problem)) or sound_columns(problem):
         return found
@@ -92,6 +96,16 @@ def _constants(problem: Problem, X: Tensor, columns: list[int]) -> Iterator[Find
         else:
             why = "is zero in every row"
         yield Finding("constant", f"{problem.label(j)} {why}: no data speak of it; drop it", (j,))
+
+
+def _stored_constants(problem: Problem) -> Iterator[Finding]:
+    """Columns of zeros or ones, in sparse rows too large for the other tests."""
+    X = problem.rows()
+    units = problem.objective.units(problem.data).columns
+    suspects = (units == 1).nonzero().flatten()[: DENSE // len(X)]
+    some = X[:, suspects]
+    constant = some.amax(dim=0) == some.amin(dim=0)
+    return _constants(problem, X, suspects[constant].tolist())
 
 
 def _split(factor: Floats, tolerance: float) -> tuple[list[int], list[int]]:

@@ -24,6 +24,7 @@ from torchlogreg.inputs import make_data
 from torchlogreg.losses import Loss
 from torchlogreg.objective import Objective
 from torchlogreg.penalties import Penalty
+from torchlogreg.sparse import fits_dense
 
 SECONDS = 10.0
 """What a fit may spend on the linear programs of the exact test."""
@@ -152,7 +153,7 @@ def find_separation(problem: Problem, seconds: float = SECONDS) -> Separation | 
     wide = sum(p.numel() for p in problem.objective.params) > LIMIT
     bounded = seconds < float("inf")
     too_large = bounded and (wide or size > SIZE)
-    if too_large and data.X.numel() > SIZE:
+    if (too_large and data.X.numel() > SIZE) or not fits_dense(data.X):
         return _unchecked("its size", apart)
     reason = "its size" if too_large else f"taking more than {seconds:g} s"
     counted = data.sample_weight > 0
