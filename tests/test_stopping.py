@@ -232,13 +232,13 @@ class Overwrite(Hook):
 
 @pytest.mark.parametrize("epoch", [1, 12, 15, 200, 299, 300])
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
-def test_a_spoilt_parameter_stops_the_fit_within_half_the_way_or_100_epochs(
+def test_a_spoilt_parameter_stops_the_fit_before_twice_the_epochs_or_250_more(
     epoch: int, value: float
 ) -> None:
     result = run(Overwrite(epoch, value), StopOnNonFinite(), max_epochs=300)
     assert result.stop_reason.startswith("non-finite: weight[0, ")
     found, reason = result.n_epochs, result.stop_reason
-    assert epoch <= found <= epoch + min(max(1, epoch // 2), LONGEST)
+    assert epoch <= found <= epoch + min(epoch, LONGEST)
     if f"after epoch {found} with" not in reason:
         (finite,) = re.findall(rf"by epoch {found} \(finite after epoch (\d+)\) with", reason)
         assert int(finite) < epoch
@@ -257,12 +257,12 @@ def test_long_epochs_are_looked_at_one_by_one(
     )
     hook.on_fit_start(state)
     for epoch in range(1, 1001):
-        state.epoch, state.step = epoch, epoch * (1 if batch_size is None else 200)
+        state.epoch, state.step = epoch, epoch * (1 if batch_size is None else 300)
         if epoch >= hook.wake:
             hook.on_epoch_end(state)
             looks.append(epoch)
     long = rows > 60 or batch_size == 1
-    assert looks == list(range(1, 1001)) if long else len(looks) < 30 and looks[-1] == 1000
+    assert looks == list(range(1, 1001)) if long else len(looks) < 20 and looks[-1] == 1000
 
 
 def test_a_weighting_is_never_asked_about_parameters_that_are_no_numbers() -> None:

@@ -103,7 +103,7 @@ class TensorBoardBoundary(Hook):
         self._moments = Moments(
             self.events, self.every, self._take, self._publish, guess=0.001, always=True
         )
-        with self.events.budget.spend():
+        with self.events.budget:
             self._stage(state, view, scene)
             self._moments.start(state)
         self.wake = self._moments.wake

@@ -131,7 +131,7 @@ class TensorBoardDetails(Hook):
         self._moments = Moments(
             self.events, self.every, self._take, self._publish, guess=0.004, rank=2
         )
-        with self.events.budget.spend():
+        with self.events.budget:
             self.events.add(summaries.markdown("summary", self._summary(state)))
             self.events.add(summaries.layout(CHARTS))
             self._moments.start(state)

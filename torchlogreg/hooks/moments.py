@@ -96,7 +96,7 @@ class Moments:
         if due and epoch < state.max_epochs:  # the last epoch has its own moment
             if self.every is None:
                 self._due.pop()
-            with self._budget.spend():
+            with self._budget:
                 self._waiting.append(Moment(("",), epoch, self.take(state)))
             self._newest = epoch
         self._publish_some()
@@ -105,7 +105,7 @@ class Moments:
     def finish(self, state: FitState) -> None:
         """The end of the fit, after which the event file has one user less."""
         try:
-            with self._budget.spend():
+            with self._budget:
                 self.events.offer(self._offers(state))
         finally:
             self._waiting = []
@@ -153,7 +153,7 @@ class Moments:
 
     def _publish(self, moment: Moment) -> None:
         begun = time.perf_counter()
-        with self._budget.spend():
+        with self._budget:
             self.publish(*moment)
             self.events.flush()
         self._cost = time.perf_counter() - begun

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from functools import cache, lru_cache
 from typing import NamedTuple
 
@@ -30,6 +29,8 @@ class Offer(NamedTuple):
 class Budget:
     """Keeps the time of all hooks of a fit within a share of the fit's time.
 
+    ``with budget:`` charges the time that its body takes.
+
     Parameters
     ----------
     share : float or None
@@ -40,16 +41,20 @@ class Budget:
         self.share = share
         self.started = time.perf_counter()
         self.spent = 0.0
+        self._depth, self._begun = 0, 0.0
         self.promised = 0.0  # seconds that will be spent, whether there is time or not
 
-    @contextmanager
-    def spend(self) -> Iterator[None]:
-        """Charge the time the body takes."""
-        begun = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.spent += time.perf_counter() - begun
+    def __enter__(self) -> None:
+        """Begin to charge time, until the outermost ``with`` ends."""
+        self._depth += 1
+        if self._depth == 1:
+            self._begun = time.perf_counter()
+
+    def __exit__(self, *exception: object) -> None:
+        """Charge the time since."""
+        self._depth -= 1
+        if not self._depth:
+            self.spent += time.perf_counter() - self._begun
 
     def affords(self, cost: float = 0.0) -> bool:
         """Whether ``cost`` seconds beyond the promised ones are within the share now."""
@@ -95,7 +100,7 @@ def log_spaced(max_epochs: int, most: int) -> tuple[int, ...]:
     return tuple(dense[j] for j in np.unique(nearest))
 
 
-def next_dense(epoch: int, dense: int = DENSE, ratio: float = 1.5) -> int:
+def next_dense(epoch: int, dense: int = DENSE, ratio: float = 2.0) -> int:
     """The epoch after this one on a scale that has every epoch to ``dense``, then thins out."""
     scale = _scale(dense, ratio)
     return scale[bisect_right(scale, epoch)]

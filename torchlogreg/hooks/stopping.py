@@ -148,7 +148,7 @@ class EarlyStopping(Hook):
             self._best = [p.detach().clone() for p in model.parameters()]
 
 
-LONGEST = 100
+LONGEST = 250
 """Most epochs that a fit goes on with numbers that are none."""
 
 
@@ -156,11 +156,11 @@ class StopOnNonFinite(Hook):
     """Stops a fit whose loss or parameters are NaN or infinite, and says which and when.
 
     The parameters and the loss of the last step are looked at after each of the first eight
-    epochs, then the loss at epochs at most half the way and at most 100 apart, the parameters
+    epochs, then the loss after the 16th, the 32nd and so on, at most 250 apart, the parameters
     more rarely, and both after the last: what is no number stays none, and a look at every epoch
     of a small fit would take longer than the epochs that it saves. That loss was computed before
     the step, so a parameter that the very last step spoilt shows one look later. The loss is
-    looked at after every epoch if an epoch is long (100 steps, a million entries of ``X``), the
+    looked at after every epoch if an epoch is long (250 steps, a million entries of ``X``), the
     parameters whenever the loss would be if the optimizer returns none, and both after every
     epoch if the weighting follows the model and would be asked about numbers that are none.
 

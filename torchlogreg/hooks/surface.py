@@ -113,7 +113,7 @@ class TensorBoardSurface(Hook):
         self._moments = Moments(
             self.events, self.every, self._take, self._publish, guess=0.004, rank=1
         )
-        with self.events.budget.spend():
+        with self.events.budget:
             self._moments.start(state)
             self._walk(state)
         self.wake = 1
@@ -121,7 +121,7 @@ class TensorBoardSurface(Hook):
     def on_epoch_end(self, state: FitState) -> None:
         """A step of the path, and a picture, if it is time to."""
         if state.epoch >= self._next:
-            with self.events.budget.spend():
+            with self.events.budget:
                 self._walk(state)
         if state.epoch >= self._moments.wake:
             self._moments.after_epoch(state)

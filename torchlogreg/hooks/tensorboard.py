@@ -44,9 +44,9 @@ class TensorBoardScalars(Hook):
 
     Tags: ``loss/weighted``, ``loss/unweighted``, ``optimality``, ``accuracy`` (classifiers),
     ``weight_norm``, ``learning_rate``, ``seconds``. Epoch 0 is the starting point, and the last
-    epoch is always written. Figures stay on the device until they are written, after a tenth of a
-    second and then every two: logging does not wait for the device at each epoch. TensorBoard smooths curves by 0.6 unless
-    told otherwise.
+    epoch is always written. Figures stay on the device until they are written, after a tenth of
+    a second and then every two: logging does not wait for the device at each epoch. TensorBoard
+    smooths curves by 0.6 unless told otherwise.
 
     When the fit ends, also by Ctrl-C or an error (the session status then says "failure"), the
     settings are written into the same run, so that the HPARAMS page can compare runs.
@@ -58,7 +58,7 @@ class TensorBoardScalars(Hook):
     every : int, optional
         Epochs from one point of a curve to the next, ``>= 1``. Default: every epoch as long as
         the hooks take at most the file's ``share`` of the time; where epochs are faster, the
-        first eight, then log-spaced ones at most 50 % apart.
+        first eight, then the 16th, the 32nd and so on.
     hparams : mapping of str to str, int, float or bool, optional
         Settings of your own, added to (and overriding) what the fit knows: model, optimizer, lr,
         penalty, weighting, dtype, device, rows, epochs, steps per epoch, why it stopped.
@@ -111,7 +111,7 @@ class TensorBoardScalars(Hook):
         self._last_epoch = -1
         self._due = time.perf_counter() + FIRST_SECONDS
         self._pending: list[Note] = []
-        with self._budget.spend():
+        with self._budget:
             self._settings = settings(state) | self.hparams  # now: a scheduler will change lr
             self._own, self._model = state.own_weight, state.model
             self._labels = None if state.model.n_classes is None else labels_of(state.data.y)
@@ -125,7 +125,7 @@ class TensorBoardScalars(Hook):
         else:
             due = state.epoch >= next_dense(self._last_epoch) or self._budget.affords()
         if due:
-            with self._budget.spend():
+            with self._budget:
                 self._note(state)
         if self.every is not None:
             self.wake = state.epoch + self.every

@@ -55,6 +55,7 @@ class Inks:
         self.rgb = rgb
         self.bytes = rgb.astype(np.uint8).tobytes()
         self._tables: dict[str, np.ndarray] = {}
+        self.blends: dict[object, np.ndarray] = {}  # of whole markers, kept by who stamps them
 
     def nearest(self, rgb: np.ndarray) -> np.ndarray:
         """Palette entries closest to the colours (..., 3)."""

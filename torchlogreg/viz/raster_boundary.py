@@ -90,8 +90,10 @@ class PlanePicture:
 
     def _one_direction(self, start: np.ndarray, column: float, row: float, mean: Mean) -> None:
         """Quarter pixels along the gradient index a table of colours."""
-        slope = float(np.hypot(column, row))
-        unit = slope or 1.0
+        unit = slope = float(np.hypot(column, row))
+        if not slope:  # before training
+            self.paper.inside[:] = self._colour(mean(start[None]))
+            return
         across = np.rint(np.arange(self.paper.width) * (4 * column / unit)).astype(np.intp)
         down = np.rint(np.arange(self.paper.height) * (4 * row / unit)).astype(np.intp)
         lowest = int(across.min()) + int(down.min())

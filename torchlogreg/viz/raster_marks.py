@@ -24,6 +24,7 @@ class Mask(NamedTuple):
     columns: np.ndarray
     cover: np.ndarray
     fill: np.ndarray
+    key: tuple[str, float, float, float, float]  # what it was made from
 
 
 @cache
@@ -43,7 +44,8 @@ def mask(shape: str, radius: float, edge: float, down: float = 0.0, right: float
     cover = np.rint(covers * LEVELS).astype(np.uint8)
     fill = np.rint(fills * LEVELS).astype(np.uint8)
     rows, columns = np.nonzero(cover)
-    return Mask(rows - reach, columns - reach, cover[rows, columns], fill[rows, columns])
+    key = (shape, radius, edge, down, right)
+    return Mask(rows - reach, columns - reach, cover[rows, columns], fill[rows, columns], key)
 
 
 def stamp(
@@ -63,9 +65,12 @@ def stamp(
     width = paper.plot.shape[1]
     at = (np.rint(y).astype(np.intp) + PAD) * width + np.rint(x).astype(np.intp) + PAD
     where = at[:, None] + (shape.rows * width + shape.columns)  # (m, pixels of the marker)
-    flat = paper.plot.reshape(-1)
-    below = paper.inks.ink(edge)[shape.cover, flat[where]]
-    flat[where] = paper.inks.ink(colour)[shape.fill, below]
+    flat, blends = paper.plot.reshape(-1), paper.inks.blends
+    if (shape.key, colour, edge) not in blends:  # each pixel of the marker: entry below -> shown
+        over = paper.inks.ink(colour)[shape.fill[:, None], paper.inks.ink(edge)[shape.cover]]
+        blends[shape.key, colour, edge] = over.reshape(-1)
+    pixel = np.arange(0, 256 * len(shape.rows), 256)
+    flat[where] = blends[shape.key, colour, edge].take(flat.take(where) + pixel)
 
 
 def visible(paper: Paper, x: np.ndarray, y: np.ndarray) -> np.ndarray:
