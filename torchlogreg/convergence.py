@@ -21,7 +21,7 @@ from torchlogreg.diagnostics.report import (
     in_order,
     is_certain,
 )
-from torchlogreg.optim.requirements import superlinear
+from torchlogreg.optim.requirements import exhausted, superlinear
 from torchlogreg.state import FitState
 
 
@@ -52,7 +52,8 @@ def check_convergence(state: FitState, tol: float) -> None:
     optimality = float(state.optimality)  # 1
     ratio = optimality / state.previous_optimality  # the first is 0: inf came before
     state.previous_optimality = optimality or 1.0
-    gaining = superlinear(state.optimizer) and tol <= DEFAULT and optimality > 0 and ratio < 0.5
+    eager = superlinear(state.optimizer) and not exhausted(state.optimizer) and tol <= DEFAULT
+    gaining = eager and optimality > 0 and ratio < 0.5
     wanted = tol * CRAWL if _crawls(state, ratio) else tol
     if not optimality <= max(wanted, _rounding(state)):  # NaN is no convergence
         return

@@ -23,7 +23,7 @@ from torchlogreg.diagnostics.wording import names_of
 from torchlogreg.inputs import make_data, refuse_one_class
 from torchlogreg.losses import Loss
 from torchlogreg.objective import Objective
-from torchlogreg.optim import OPTIMIZERS, choose, resolve
+from torchlogreg.optim import AUTO, OPTIMIZERS, Choice, choose, resolve
 from torchlogreg.penalties import Penalty
 from torchlogreg.sample_weights import checked_weights, mean_one
 from torchlogreg.settings import check_numbers, check_parts, checked_hooks, weighting_for
@@ -48,8 +48,8 @@ class FitResult:
     n_epochs, n_steps : int
     converged : bool
     message : str
-        Why it ended, how far it got, what was found, and which optimizer was chosen and why.
-        Worked out, as the diagnosis is, when first read.
+        Why it ended, how far it got, what was found, and the choice of the optimizer. Worked out,
+        as the diagnosis is, when first read.
     sample_weight : Tensor, shape (n,)
         Final weights, mean one.
     stop_reason : str
@@ -57,6 +57,8 @@ class FitResult:
         "interrupted"; or what a hook said.
     optimizer : str
         Class of the optimizer used.
+    choice : Choice or None
+        Name and reason of the optimizer that ``fit`` chose; None where the caller named one.
     seconds : float
     diagnosis : Diagnosis
         What is wrong with the fit or its data, which column did it, and what to do; empty, and
@@ -74,6 +76,7 @@ class FitResult:
     sample_weight: Tensor = field(repr=False)
     stop_reason: str
     optimizer: str
+    choice: Choice | None
     seconds: float
 
     @property
@@ -92,7 +95,7 @@ def fit(
     X: Any,
     y: Any,
     *,
-    optimizer: str | Optimizer | Callable[..., Optimizer] | None = None,
+    optimizer: str | Optimizer | Callable[..., Optimizer] | None = AUTO,
     loss: Loss | None = None,
     penalty: Penalty | None = None,
     weighting: Weighting | Rule | None = None,
@@ -121,8 +124,8 @@ def fit(
     y : Tensor, array or series, shape (n,) or (n, K)
         Hard labels or soft targets.
     optimizer : str, torch.optim.Optimizer or callable, optional
-        A name in ``OPTIMIZERS``, an instance over ``model.parameters()``, or a factory. Default:
-        chosen by size, penalty and batches; ``result.message`` explains the choice.
+        A name in ``OPTIMIZERS``, an instance over ``model.parameters()``, or a factory. "auto", as
+        None: chosen by size, penalty and batches; ``result.choice`` says which and why.
     loss : Loss, optional
         Default ``model.nll``.
     penalty : Penalty, optional
@@ -179,12 +182,10 @@ def fit(
         model, X, y, sample_weight=sample_weight, offset=offset, own_target=objective.own_loss
     )
     names = names_of(X, feature_names, model.n_features)
-    reason = ""
-    if optimizer is None:
-        optimizer, why = choose(
-            objective, batch_size, adaptive=weighting.adaptive, n_rows=len(data)
-        )
-        reason = f"; optimizer {optimizer!r} was chosen: {why}"
+    choice = None
+    if optimizer is None or optimizer == AUTO:
+        choice = choose(objective, batch_size, adaptive=weighting.adaptive, n_rows=len(data))
+        optimizer = choice.name
     instance = resolve(optimizer, objective, batch_size, OPTIMIZERS)
     schedule = None if scheduler is None else scheduler(instance)
     state = FitState(objective, instance, data, weighting, max_epochs, names)
@@ -194,7 +195,7 @@ def fit(
             started.append(hook)
             hook.on_fit_start(state)
         _train(state, batch_size, tol, schedule, hooks, generator)
-    result = _result(state, tol, reason, minibatches=batch_size is not None)
+    result = _result(state, tol, choice, minibatches=batch_size is not None)
     warn_of_failure(state, tol, result.closing)
     return result
 
@@ -271,9 +272,10 @@ def _reweight(state: FitState, memory: Any) -> Any:
     return memory
 
 
-def _result(state: FitState, tol: float, reason: str, *, minibatches: bool) -> FitResult:
+def _result(state: FitState, tol: float, choice: Choice | None, *, minibatches: bool) -> FitResult:
     """The final figures and the sentence that explains them."""
     optimality = float(state.optimality)
+    reason = "" if choice is None else "; optimizer {!r} was chosen: {}".format(*choice)
     closing = close(state, optimality, tol, reason, minibatches=minibatches)
     return FitResult(
         model=state.model,
@@ -286,14 +288,12 @@ def _result(state: FitState, tol: float, reason: str, *, minibatches: bool) -> F
         sample_weight=state.data.sample_weight,
         stop_reason=state.stop_reason or "max_epochs",
         optimizer=type(state.optimizer).__name__,
+        choice=choice,
         seconds=time.perf_counter() - state.started,
     )
 
 
 def _overriding(hooks: tuple[Hook, ...], method: str) -> list[Callable[[FitState], None]]:
     """The bound methods of those hooks that do something at this moment."""
-    return [
-        getattr(hook, method)
-        for hook in hooks
-        if getattr(type(hook), method, None) is not getattr(Hook, method)
-    ]
+    own = getattr(Hook, method)
+    return [getattr(h, method) for h in hooks if getattr(type(h), method, None) is not own]

@@ -15,7 +15,6 @@ by size.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -27,17 +26,9 @@ from torchlogreg.data import Batch
 from torchlogreg.losses import Loss
 from torchlogreg.passes import Found, evaluate, total
 from torchlogreg.penalties import Penalty
+from torchlogreg.remembered import Evaluation, Expansion, Remembered
+from torchlogreg.small import Logits, flat
 from torchlogreg.units import Units
-
-
-class Evaluation(NamedTuple):
-    """One forward and backward pass, and where it was made."""
-
-    batch: Batch
-    penalty: Penalty | None
-    at: list[Tensor]
-    versions: list[int]
-    found: Found
 
 
 class Objective:
@@ -77,8 +68,7 @@ class Objective:
             )
         self.evaluations = 0
         self.rows_read = 0
-        self._last: Evaluation | None = None
-        self._units: tuple[Batch, Units] | None = None
+        self._remembered = Remembered(model, self.params)
 
     def closure(self, batch: Batch, data: Batch) -> Closure:
         """The objective on the rows of ``batch``, which come from ``data``.
@@ -112,10 +102,7 @@ class Objective:
 
     def known(self, batch: Batch) -> Evaluation | None:
         """What is remembered of these rows at the current parameters, under whatever weights."""
-        last = self._last
-        if last is not None and _same_rows(last.batch, batch) and self._unmoved(last):
-            return last
-        return None
+        return self._remembered.known(batch)
 
     @torch.no_grad()
     def value(self, data: Batch) -> Tensor:
@@ -123,9 +110,9 @@ class Objective:
 
         Free right after an evaluation of the same rows under the same weights.
         """
-        last, penalty = self._last, self.penalty
+        last, penalty = self.known(data), self.penalty
         if last is not None and last.batch is data and last.penalty is penalty:
-            if (penalty is None or penalty.smooth) and self._unmoved(last):
+            if penalty is None or penalty.smooth:
                 return last.found.value
         eta, losses = self.rows(data)
         return total(self.model, self.penalty, data, eta, losses)
@@ -136,36 +123,52 @@ class Objective:
         if last is not None and last.batch is batch and last.penalty is self.penalty:
             return last
         self.rows_read += len(batch)
+        with torch.no_grad():
+            small = self._remembered.small(batch, self.loss, self.penalty) if keep else None
+            if small is not None:
+                theta = flat(self.params)
+                if last is None or last.logits is None:
+                    logits, eta, losses = small.look(theta)
+                else:
+                    logits, eta, losses = last.logits, last.found.eta, last.found.losses
+                return self.remember(batch, small.found(theta, logits, eta, losses), logits)
         known = None if last is None else last.found
         found = evaluate(self.model, self.loss, self.penalty, self.params, batch, known)
         return self.remember(batch, found, keep=keep)
 
-    def remember(self, batch: Batch, found: Found, *, keep: bool = True) -> Evaluation:
+    def remember(
+        self, batch: Batch, found: Found, logits: Logits | None = None, *, keep: bool = True
+    ) -> Evaluation:
         """What was found on ``batch`` at the current parameters, by whatever way."""
-        evaluation = Evaluation(
-            batch,
-            self.penalty,
-            [p.detach().clone() for p in self.params] if keep else [],
-            [p._version for p in self.params],
-            found,
-        )
+        at = [p.detach().clone() for p in self.params] if keep else []
+        versions = [p._version for p in self.params]
+        evaluation = Evaluation(batch, self.penalty, at, versions, found, logits)
         if keep:
-            self._last = evaluation
+            self._remembered.keep(evaluation)
         return evaluation
 
     def units(self, data: Batch) -> Units:
         """Units of columns and response; computed once for the same rows."""
-        if self._units is None or not _same_rows(self._units[0], data):
-            numeric = self.own_loss and self.model.n_classes is None
-            self._units = data, Units.of(data, numeric=numeric)
-        return self._units[1]
+        return self.measured(data)[0]
 
-    def _unmoved(self, last: Evaluation) -> bool:
-        """Version counters first (free); values too, because ``p.data`` changes bypass them."""
-        return all(
-            p._version == v and torch.equal(p, q)
-            for p, q, v in zip(self.params, last.at, last.versions, strict=True)
-        )
+    def measured(self, data: Batch) -> tuple[Units, Tensor]:
+        """Units, and those of the partial derivatives (P,)."""
+        numeric = self.own_loss and self.model.n_classes is None
+        return self._remembered.units(data, numeric=numeric)
+
+    @torch.no_grad()
+    def curvature(self, batch: Batch) -> Tensor:
+        """Gauss-Newton matrix of the smooth value on ``batch``, (P, P)."""
+        model, penalty, known = self.model, self.penalty, self.known(batch)
+        if known is not None and known.logits is not None:
+            small = self._remembered.small(batch, self.loss, penalty)
+            if small is not None:
+                return small.curvature(known.logits)
+        eta = None if known is None else known.found.eta
+        matrix = curvature.gauss_newton(model, self.loss, batch, eta)
+        if penalty is None or not penalty.smooth:
+            return matrix
+        return penalty.curvature_on(matrix, model, batch)
 
 
 class Closure:
@@ -232,23 +235,24 @@ class Closure:
     def rounding(self, value: Tensor) -> Tensor:
         """Changes of ``value`` that a line search cannot tell from none, a scalar tensor."""
         ulps = 8 + math.sqrt(len(self.batch)) / 4  # of a long sum
-        size, penalty = ulps * torch.finfo(value.dtype).eps * value.abs(), self.objective.penalty
-        own = None if penalty is None else penalty.rounding_on(self.objective.model, self.batch)
-        return size if own is None else size + own
+        size, penalty = value.abs() * (ulps * torch.finfo(value.dtype).eps), self.objective.penalty
+        if penalty is None or not penalty.needs_rows:
+            return size
+        return size + penalty.rounding_on(self.objective.model, self.batch)
 
     def gradient(self) -> Tensor:
         """Gradient of the smooth value, (P,); leaves ``p.grad`` alone."""
         return self._evaluate().gradient.clone()
 
+    def expansion(self) -> Expansion:
+        """Value, gradient and Gauss-Newton matrix from the same pass; leaves ``p.grad`` alone."""
+        self.objective.evaluations += 1
+        found = self._evaluate()
+        return Expansion(found.value, found.gradient, self.hessian())
+
     def hessian(self) -> Tensor:
         """Gauss-Newton matrix of the smooth value, (P, P), positive semi-definite."""
-        model, penalty = self.objective.model, self.objective.penalty
-        known = self.objective.known(self.batch)
-        eta = None if known is None else known.found.eta
-        matrix = curvature.gauss_newton(model, self.objective.loss, self.batch, eta)
-        if penalty is None or not penalty.smooth:
-            return matrix
-        return penalty.curvature_on(matrix, model, self.batch)
+        return self.objective.curvature(self.batch)
 
     def hessian_product(self, v: Tensor) -> Tensor:
         """``hessian() @ v`` for ``v`` (P,), in two passes over the rows and no (P, P) matrix."""
@@ -284,17 +288,13 @@ class Closure:
         """
         objective = self.objective
         penalty, weight = objective.penalty, objective.model.weight
-        units = objective.units(self.data)
-        scale = units.of_partials(self.params, weight)
-        gradient = self._evaluate().gradient.to(scale.dtype)
+        units, scale = objective.measured(self.data)
+        gradient = self._evaluate().gradient
         if weight.requires_grad and penalty is not None and not penalty.smooth:
+            gradient = gradient.to(scale.dtype)
             step, at = units.columns.square().reciprocal(), weight.detach().to(scale.dtype)
             ahead = at - step * gradient[: at.numel()].view_as(at)
             moved = ((at - penalty.prox(ahead, step)) / step).flatten()
             gradient = torch.cat((moved, gradient[at.numel() :]))
-        return (gradient / scale).abs().max()
-
-
-def _same_rows(a: Batch, b: Batch) -> bool:
-    """Whether two batches are the same rows, whatever their weights."""
-    return a.X is b.X and a.y is b.y and a.offset is b.offset
+        largest: Tensor = torch.linalg.vector_norm(gradient / scale, torch.inf)
+        return largest

@@ -39,7 +39,7 @@ class Units(NamedTuple):
         for block in data.blocks(2**17):  # in the cache, and summed by a product: twice as fast
             square = block.X.to(wide).square()
             squares += square.new_ones(len(block)) @ square
-        columns = (squares / len(data)).sqrt()
+        columns = squares.div_(len(data)).sqrt_()
         response = columns.new_ones(())
         if numeric and len(data) > 1:
             spread = data.y.to(wide).std()

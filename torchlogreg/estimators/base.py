@@ -24,6 +24,7 @@ from torchlogreg.fit import FitResult
 from torchlogreg.history import History
 from torchlogreg.inputs import as_matrix, as_tensor
 from torchlogreg.names import penalty_of, weighting_of
+from torchlogreg.optim import AUTO
 from torchlogreg.penalties import Penalty
 from torchlogreg.settings import checked_hooks
 from torchlogreg.state import Hook
@@ -46,7 +47,8 @@ class Estimator(Remembers, BaseEstimator, ABC):  # type: ignore[misc]  # scikit-
     l1_ratio : float
         Share of L1 in ``penalty="elasticnet"``.
     optimizer : str or callable, optional
-        A name in ``OPTIMIZERS``, or a function from parameters to an optimizer. Default: chosen.
+        A name in ``OPTIMIZERS``, or a function from parameters to an optimizer. "auto", the
+        default, or None: chosen.
     weighting : {"none", "boost", "class_mean", "balanced", "focal"}, Weighting or callable
         Default: none.
     hooks : iterable of Hook
@@ -77,7 +79,7 @@ class Estimator(Remembers, BaseEstimator, ABC):  # type: ignore[misc]  # scikit-
         penalty: str | Penalty | None = None,
         alpha: float | None = None,
         l1_ratio: float = 0.5,
-        optimizer: str | Callable[..., Any] | None = None,
+        optimizer: str | Callable[..., Any] | None = AUTO,
         weighting: str | Weighting | Rule | None = None,
         hooks: Iterable[Hook] = (),
         fit_intercept: bool = True,

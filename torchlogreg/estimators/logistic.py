@@ -13,6 +13,7 @@ from torchlogreg.base import Model
 from torchlogreg.combinators import Rule
 from torchlogreg.estimators.classification import Classifier
 from torchlogreg.models import LogisticRegression, SoftmaxRegression
+from torchlogreg.optim import AUTO
 from torchlogreg.penalties import Penalty
 from torchlogreg.state import Hook
 from torchlogreg.weighting import Weighting
@@ -65,7 +66,7 @@ batch_size, device, dtype, warm_start, random_state
         penalty: str | Penalty | None = None,
         alpha: float | None = None,
         l1_ratio: float = 0.5,
-        optimizer: str | Callable[..., Any] | None = None,
+        optimizer: str | Callable[..., Any] | None = AUTO,
         weighting: str | Weighting | Rule | None = None,
         class_weight: Mapping[Any, float] | str | None = None,
         reference: bool = False,

@@ -14,6 +14,7 @@ from torchlogreg.estimators.labels import own_order
 from torchlogreg.estimators.output import like
 from torchlogreg.losses import class_log_probabilities
 from torchlogreg.models import OrdinalRegression
+from torchlogreg.optim import AUTO
 from torchlogreg.penalties import Penalty
 from torchlogreg.state import Hook
 from torchlogreg.weighting import Weighting
@@ -71,7 +72,7 @@ dtype, warm_start, random_state
         penalty: str | Penalty | None = None,
         alpha: float | None = None,
         l1_ratio: float = 0.5,
-        optimizer: str | Callable[..., Any] | None = None,
+        optimizer: str | Callable[..., Any] | None = AUTO,
         weighting: str | Weighting | Rule | None = None,
         class_weight: Mapping[Any, float] | str | None = None,
         hooks: Iterable[Hook] = (),

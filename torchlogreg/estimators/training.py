@@ -23,7 +23,7 @@ from torchlogreg.history import History
 from torchlogreg.hooks.recorder import Recorder
 from torchlogreg.inputs import as_tensor
 from torchlogreg.objective import Objective
-from torchlogreg.optim import choose
+from torchlogreg.optim import AUTO, choose
 from torchlogreg.penalties import Penalty
 from torchlogreg.scaling import Standardizer
 from torchlogreg.state import Hook
@@ -165,7 +165,7 @@ def start_from_(model: Model, previous: Model) -> None:
 def _gains_by_scaling(model: Model, settings: Settings) -> bool:
     """False for exact least squares, which scales by powers of two itself."""
     name = settings.optimizer
-    if name is None:
+    if name is None or name == AUTO:
         weighting = settings.weighting
         adaptive = weighting is not None and as_weighting(weighting).adaptive
         objective = Objective(model, penalty=settings.penalty)

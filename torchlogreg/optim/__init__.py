@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from torchlogreg.optim.choose import choose
+from torchlogreg.optim.choose import AUTO, Choice, choose
 from torchlogreg.optim.least_squares import LeastSquares
 from torchlogreg.optim.newton import Newton
 from torchlogreg.optim.newton_cg import NewtonCG
@@ -26,10 +26,12 @@ from torchlogreg.optim.subsampled import SubsampledNewton
 from torchlogreg.optim.variance_reduced import SAGA, SVRG
 
 __all__ = [
+    "AUTO",
     "OPTIMIZERS",
     "SAGA",
     "SVRG",
     "BlockLBFGS",
+    "Choice",
     "Factory",
     "LeastSquares",
     "Newton",

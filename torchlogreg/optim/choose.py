@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from torchlogreg.objective import Objective
 from torchlogreg.optim.least_squares import unsolvable
 from torchlogreg.optim.preconditioned import unsuitable
 from torchlogreg.penalties import Penalty
+
+AUTO = "auto"
+"""The name of the default: what :func:`choose` chooses."""
 
 NEWTON_LIMIT = 2000
 """Parameters up to which a (P, P) factor is cheap beside a pass over the rows."""
@@ -16,13 +21,20 @@ all: measured at 5 to 100 parameters, where it is even there, and 5 times faster
 the rows."""
 
 
+class Choice(NamedTuple):
+    """A name in ``OPTIMIZERS``, and why it was chosen."""
+
+    name: str
+    reason: str
+
+
 def choose(
     objective: Objective,
     batch_size: int | None,
     *,
     adaptive: bool = False,
     n_rows: int | None = None,
-) -> tuple[str, str]:
+) -> Choice:
     """Name in ``OPTIMIZERS`` and the reason, in words for the result's message.
 
     Parameters
@@ -35,6 +47,12 @@ def choose(
     n_rows : int, optional
         How many there are; few, if it is not said.
     """
+    return Choice(*_choose(objective, batch_size, adaptive=adaptive, rows=n_rows or 0))
+
+
+def _choose(
+    objective: Objective, batch_size: int | None, *, adaptive: bool, rows: int
+) -> tuple[str, str]:
     penalty = objective.penalty
     n_params = sum(p.numel() for p in objective.params)
     if penalty is not None and not penalty.smooth:
@@ -43,7 +61,6 @@ def choose(
         return "adam", "mini-batches"
     if adaptive:
         return "lbfgs", "sample weights follow the model"
-    rows = n_rows or 0
     if n_params > NEWTON_LIMIT:
         return _for_many_parameters(objective, n_params, rows)
     if not unsolvable(objective):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import torch
 from torch import Tensor
 
@@ -9,11 +11,11 @@ from torch import Tensor
 class Factor:
     """Solves ``matrix @ x = vector`` for a positive semi-definite matrix, shape (P, P).
 
-    1. The matrix is scaled to unit diagonal, which makes the test for singularity blind to the
-       units of the columns; half precision becomes float32.
-    2. Cholesky, if no pivot is rounding.
-    3. Else the range, from eigenvectors: the component of ``x`` in the null space is removed, so
-       that ``x`` has minimum norm in the original units.
+    1. Cholesky, if no pivot is rounding: pivots are compared with the diagonal, so that the units
+       of the columns do not matter (nor do they to Cholesky). Half precision becomes float32.
+    2. Else the matrix is scaled to unit diagonal, and its range taken from eigenvectors: the
+       component of ``x`` in the null space is removed, so that ``x`` has minimum norm in the
+       original units.
 
     Parameters
     ----------
@@ -28,8 +30,6 @@ class Factor:
         Whether the matrix has a null space, or is not finite.
     smallest_pivot : Tensor, scalar
         Of the matrix with unit diagonal: about one over its condition number.
-    scale : Tensor, shape (P,)
-        Gives the matrix a unit diagonal from both sides.
     """
 
     def __init__(self, matrix: Tensor, damping: float = 0.0) -> None:
@@ -38,39 +38,50 @@ class Factor:
             matrix = matrix.float()
         self._matrix = matrix
         diagonal = matrix.diagonal()
-        self.scale = scale = torch.where(diagonal > 0, diagonal, 1.0).rsqrt()  # 1
-        scaled = matrix * scale[:, None] * scale
         if damping:
-            scaled.diagonal().add_(damping)
+            matrix = matrix + torch.diag(damping * torch.where(diagonal > 0, diagonal, 1.0))
         self._cutoff = cutoff = 10 * len(matrix) * torch.finfo(matrix.dtype).eps
-        self._lower, info = torch.linalg.cholesky_ex(scaled)  # 2
-        pivots = self._lower.diagonal()
-        self.smallest_pivot = pivots.min().square()
+        self._lower, info = torch.linalg.cholesky_ex(matrix)  # 1
+        self.smallest_pivot = (self._lower.diagonal().square() / diagonal).min()
         sound = (info == 0) & (self.smallest_pivot > cutoff)
         self.singular = not bool(sound)  # waits for the device
         self._inverse: Tensor | None = None
-        if self.singular and bool(torch.isfinite(scaled).all()):
-            eigenvalues, self._vectors = torch.linalg.eigh(scaled)  # 3
-            null = eigenvalues <= cutoff * eigenvalues[-1].clamp(min=1)
-            self._inverse = torch.where(null, 0.0, 1 / torch.where(null, 1.0, eigenvalues))
-            self._basis = torch.linalg.qr(scale[:, None] * self._vectors[:, null]).Q
+        if self.singular:
+            self._decompose(matrix)  # 2
+
+    def _decompose(self, matrix: Tensor) -> None:
+        """Eigenvectors, unless there are numbers that are not finite."""
+        scale = self.scale
+        scaled = matrix * scale[:, None] * scale
+        if not bool(torch.isfinite(scaled).all()):
+            return
+        eigenvalues, self._vectors = torch.linalg.eigh(scaled)
+        null = eigenvalues <= self._cutoff * eigenvalues[-1].clamp(min=1)
+        self._inverse = torch.where(null, 0.0, 1 / torch.where(null, 1.0, eigenvalues))
+        self._basis = torch.linalg.qr(scale[:, None] * self._vectors[:, null]).Q
+
+    @cached_property
+    def scale(self) -> Tensor:
+        """What gives the matrix a unit diagonal from both sides, (P,)."""
+        diagonal = self._matrix.diagonal()
+        return torch.where(diagonal > 0, diagonal, 1.0).rsqrt()
 
     def solve(self, vector: Tensor) -> Tensor:
         """``x`` (P,); NaN for a matrix that is not finite, so that a line search refuses it."""
-        v = self.scale * vector
         if not self.singular:
-            x = torch.cholesky_solve(v[:, None], self._lower).squeeze(1) * self.scale
+            right = vector.to(self._lower.dtype).unsqueeze(1)
+            x = torch.cholesky_solve(right, self._lower).squeeze(1)
         elif self._inverse is None:
-            x = torch.full_like(v, torch.nan)
+            x = torch.full_like(vector, torch.nan)
         else:
-            x = self._within_range(vector, v)
-        return x.to(self._dtype)
+            x = self._within_range(vector, self.scale * vector)
+        return x if x.dtype == self._dtype else x.to(self._dtype)
 
     @property
     def pivot(self) -> float:
         """Smallest squared pivot of the scaled matrix: 1 for columns that have nothing in common,
         0 where singular."""
-        return 0.0 if self.singular else float(self._lower.diagonal().square().min())
+        return 0.0 if self.singular else float(self.smallest_pivot)
 
     def inverse_trace(self) -> Tensor:
         """Trace of the inverse of the matrix with unit diagonal, a scalar; infinite if singular."""
@@ -78,7 +89,7 @@ class Factor:
             return self.scale.new_tensor(torch.inf)
         eye = torch.eye(len(self._lower), dtype=self._lower.dtype, device=self._lower.device)
         inverse: Tensor = torch.linalg.solve_triangular(self._lower, eye, upper=False)
-        return inverse.square().sum()
+        return (inverse / self.scale).square().sum()
 
     def misses(self, vector: Tensor) -> float:
         """Share of ``vector`` outside the range of the matrix, in its own units."""

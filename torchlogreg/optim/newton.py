@@ -10,19 +10,22 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from torchlogreg.base import Model
-from torchlogreg.data import Batch
 from torchlogreg.objective import Closure
 from torchlogreg.optim.centring import Centred, near_zero
 from torchlogreg.optim.factor import Factor
 from torchlogreg.optim.polish import can_polish, polish_
 from torchlogreg.optim.requirements import our_closure
-from torchlogreg.penalties import Penalty
+from torchlogreg.optim.settling import CLOSE, SETTLED, Pace, Settled
 
 ILL = 2e-2
 """Squared pivot of the curvature, scaled, below which rounding costs two digits."""
 
 NEAR = 1e-9
-"""Decrease that a step promises, as a share of the objective, from which it leaves rounding."""
+"""Decrease that a step promises, as a share of the objective, from which on it is the optimum."""
+
+EARLY, OFF, LONGEST = 1e-6, 0.1, 2.0
+"""A step that promises more than this share of the objective, and at whose end the slope is still
+this share of what it was, is stretched, up to this length: longer ones would hide separation."""
 
 
 class Newton(Optimizer):
@@ -34,11 +37,14 @@ class Newton(Optimizer):
        minimum-norm direction from its eigenvectors.
     4. Backtracking until the objective falls enough (Armijo, 1966). A change that rounding cannot
        tell from zero is accepted, or the method would stall at the optimum.
+    5. Far from the optimum a whole step is mostly too short, for the curvature falls along it. It
+       is stretched to where slope and curvature at its ends say that the slope vanishes, if the
+       objective is lower there: two iterations then do what four did.
 
     Columns far from zero (years, time stamps) are worked on as differences from their middle, in a
     copy of ``X`` made once; see :mod:`torchlogreg.optim.centring`. At the end, where a pivot says
     that rounding has cost digits, a correction in doubled precision restores them; see
-    :mod:`torchlogreg.optim.polish`. Further steps then change nothing.
+    :mod:`torchlogreg.optim.polish`. Steps that no parameter would show are not made.
 
     Parameters
     ----------
@@ -56,6 +62,8 @@ class Newton(Optimizer):
         nothing in common, 0 for dependent ones; NaN before.
     last : Iteration or None
         What the last iteration knew before its step; None with ``damping``.
+    exhausted : bool
+        Whether further steps on the same rows would change nothing.
 
     Raises
     ------
@@ -73,7 +81,9 @@ class Newton(Optimizer):
     handles_nonsmooth = False
     superlinear = True
     _memory: Centred | None = None
-    _polished: Polished | None = None
+    _settled: Settled | None = None
+    _pace: Pace | None = None
+    exhausted = False
     pivot: float = float("nan")
     last: Iteration | None = None
 
@@ -88,18 +98,31 @@ class Newton(Optimizer):
     def step(self, closure: Any = None) -> Tensor:  # type: ignore[override]
         """One iteration; returns the value before it, as torch's optimizers do."""
         asked = our_closure(closure, self)
-        if self._polished is not None and self._polished.holds(asked):
+        if self._settled is not None and self._settled.holds(asked):
             return asked.look()
-        with near_zero(asked, self._memory) as (near, self._memory):
-            group = self.param_groups[0]
-            done = newton_iteration(near, group["lr"], group["damping"])
+        group, memory = self.param_groups[0], self._memory
+        if memory is not None and memory.X is asked.batch.X and memory.centre is None:
+            done = newton_iteration(asked, group["lr"], group["damping"])
+        else:
+            with near_zero(asked, memory) as (near, self._memory):
+                done = newton_iteration(near, group["lr"], group["damping"])
         self.last = None if group["damping"] else done
-        if bool(done.slope.abs() <= NEAR * done.value.abs()):
-            self.pivot = done.factor.pivot
-            if self.pivot < ILL and can_polish(asked.objective, asked.batch):
-                found = polish_(asked.objective, asked.batch)
-                self._polished = Polished.here(asked) if found else None
+        self.exhausted = self._finish(asked, done)
+        self._settled = Settled.here(asked) if self.exhausted else None
         return done.value
+
+    def _finish(self, closure: Closure, done: Iteration) -> bool:
+        """Whether that was the last step, or the last digits could be had at once."""
+        self._pace = pace = Pace() if self._pace is None else self._pace
+        promised = abs(float(done.slope))
+        pace.record(closure.batch, promised)
+        if not promised <= NEAR * abs(float(done.value)):
+            return False
+        self.pivot = done.factor.pivot
+        worth = self.pivot < ILL and (pace.left <= CLOSE or pace.rate > 0.5)
+        if worth and can_polish(closure.objective, closure.batch):
+            return polish_(closure.objective, closure.batch)
+        return pace.left <= SETTLED or pace.stalled
 
 
 class Iteration(NamedTuple):
@@ -120,9 +143,7 @@ def newton_iteration(closure: Closure, lr: float = 1.0, damping: float = 0.0) ->
     lr, damping : float
         As in :class:`Newton`.
     """
-    value: Tensor = closure()  # 1
-    gradient = closure.gradient()
-    matrix = closure.hessian()  # 2
+    value, gradient, matrix = closure.expansion()  # 1, 2
     frozen = _at_a_bound(closure, matrix, gradient)
     wanted = gradient
     if frozen is not None:
@@ -130,32 +151,15 @@ def newton_iteration(closure: Closure, lr: float = 1.0, damping: float = 0.0) ->
         matrix[:, frozen] = 0
         wanted = gradient * ~frozen
     factor = Factor(matrix, damping)
-    direction = -factor.solve(wanted)  # 3
+    direction = factor.solve(wanted).neg_()  # 3
     promised = slope = torch.dot(gradient, direction)
-    if bool(slope >= 0):  # no curvature left, as on rows of certain error: steepest descent
+    if not float(slope) < 0:  # no curvature left, as on rows of certain error: steepest descent
         direction, slope = -gradient, -gradient.square().sum()
-    backtrack(closure, value, direction, slope, lr)  # 4
+    start = [p.clone() for p in closure.params]
+    taken = backtrack(closure, value, direction, slope, lr)  # 4
+    if taken == lr == 1:
+        _stretch(closure, start, value, direction, slope)  # 5
     return Iteration(value, promised, factor)
-
-
-class Polished(NamedTuple):
-    """Where a correction in doubled precision has been made: nothing is left to gain there."""
-
-    batch: Batch
-    penalty: Penalty | None
-    at: list[Tensor]
-
-    @classmethod
-    def here(cls, closure: Closure) -> Polished:
-        """Here."""
-        at = [p.detach().clone() for p in closure.params]
-        return cls(closure.batch, closure.objective.penalty, at)
-
-    def holds(self, closure: Closure) -> bool:
-        """Whether ``closure`` is of the same rows, and the parameters are still there."""
-        if closure.batch is not self.batch or closure.objective.penalty is not self.penalty:
-            return False
-        return all(torch.equal(p, q) for p, q in zip(closure.params, self.at, strict=True))
 
 
 def minimum_norm_solve(matrix: Tensor, vector: Tensor, damping: float = 0.0) -> Tensor:
@@ -185,19 +189,41 @@ def _at_a_bound(closure: Closure, matrix: Tensor, gradient: Tensor) -> Tensor | 
 
 def backtrack(
     closure: Closure, value: Tensor, direction: Tensor, slope: Tensor, step: float
-) -> None:
-    """Move along ``direction`` by the first of step, step/2, ... that is good enough, or not."""
+) -> float:
+    """Move along ``direction`` by the first of step, step/2, ... that is good enough, or by 0."""
     start = [p.clone() for p in closure.params]
-    rounding = closure.rounding(value)
+    before, fall = float(value), 1e-4 * float(slope)
+    rounding = float(closure.rounding(value))
     for attempt in range(40):
         move_(closure.params, start, direction, step)
         # The first try is mostly the last: its gradient comes along, for the test and next step.
         tried = closure.value(smooth_only=True) if attempt else closure.look()
-        change = tried - value
-        if bool(change <= 1e-4 * step * slope + rounding):  # waits for the device; NaN is refused
-            return
+        if float(tried) - before <= step * fall + rounding:  # waits for the device; no NaN passes
+            return step
         step /= 2
     move_(closure.params, start, direction, 0.0)
+    return 0.0
+
+
+def _stretch(
+    closure: Closure, start: list[Tensor], value: Tensor, direction: Tensor, slope: Tensor
+) -> None:
+    """From the end of a whole step to where the slope along it vanishes, if that is lower.
+
+    The curvature is ``-slope`` where the step begins; its mean along the step is ``rise``; that it
+    falls by the same factor in the second half as in the first gives it at the end.
+    """
+    first = float(slope)
+    if -first <= EARLY * abs(float(value)):
+        return
+    here = closure.look()
+    ahead = float(torch.dot(closure.gradient(), direction))
+    rise = ahead - first
+    if not (abs(ahead) > OFF * -first and rise > 0):
+        return
+    move_(closure.params, start, direction, min(1 + ahead * first / rise**2, LONGEST))
+    if not float(closure.look()) < float(here):
+        move_(closure.params, start, direction, 1.0)
 
 
 def move_(params: list[nn.Parameter], start: list[Tensor], direction: Tensor, step: float) -> None:

@@ -26,6 +26,11 @@ def superlinear(optimizer: Optimizer) -> bool:
     return bool(getattr(optimizer, "superlinear", False))
 
 
+def exhausted(optimizer: Optimizer) -> bool:
+    """Whether another step on the same rows would change nothing."""
+    return bool(getattr(optimizer, "exhausted", False))
+
+
 def our_closure(closure: Any, optimizer: Optimizer) -> Closure:
     """``closure``, if it is one of ours.
 

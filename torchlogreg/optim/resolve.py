@@ -72,9 +72,8 @@ def _instance(
         return optimizer
     if isinstance(optimizer, str):
         if optimizer not in registry:
-            raise ValueError(
-                f"unknown optimizer {optimizer!r}; the names are {', '.join(sorted(registry))}"
-            )
+            names = ", ".join(["auto", *sorted(registry)])
+            raise ValueError(f"unknown optimizer {optimizer!r}; the names are {names}")
         return registry[optimizer](objective.params)
     made = optimizer(objective.params) if callable(optimizer) else optimizer
     if not isinstance(made, Optimizer):

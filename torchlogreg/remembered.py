@@ -1,0 +1,109 @@
+"""What is remembered of the rows, so that no pass over them is made twice."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from torchlogreg.base import Model
+from torchlogreg.data import Batch
+from torchlogreg.losses import Loss
+from torchlogreg.passes import Found
+from torchlogreg.penalties import Penalty
+from torchlogreg.small import Logits, Small
+from torchlogreg.units import Units
+
+
+class Evaluation(NamedTuple):
+    """One forward and backward pass, and where it was made.
+
+    ``logits`` stay where the way of :mod:`torchlogreg.small` was taken.
+    """
+
+    batch: Batch
+    penalty: Penalty | None
+    at: list[Tensor]
+    versions: list[int]
+    found: Found
+    logits: Logits | None = None
+
+
+class Expansion(NamedTuple):
+    """Smooth value (scalar), gradient (P,) and Gauss-Newton matrix (P, P): not to be changed."""
+
+    value: Tensor
+    gradient: Tensor
+    matrix: Tensor
+
+
+class _Ready(NamedTuple):
+    """Few rows made ready, and what would make them stale."""
+
+    batch: Batch
+    loss: Loss
+    penalty: Penalty | None
+    versions: tuple[int, int]
+    small: Small | None
+
+
+class Remembered:
+    """The last evaluation, the units of the columns, and few rows made ready.
+
+    Parameters
+    ----------
+    model : Model
+    params : list of nn.Parameter
+        The trainable ones.
+    """
+
+    def __init__(self, model: Model, params: list[nn.Parameter]) -> None:
+        self._model, self._params = model, params
+        self._last: Evaluation | None = None
+        self._units: tuple[Batch, Units, Tensor] | None = None
+        self._ready: _Ready | None = None
+
+    def known(self, batch: Batch) -> Evaluation | None:
+        """The last evaluation, if it is of these rows, under whatever weights, and here."""
+        last = self._last
+        if last is None or not self._here(last):
+            return None
+        return last if last.batch is batch or _same_rows(last.batch, batch) else None
+
+    def keep(self, evaluation: Evaluation) -> None:
+        """Until the parameters move."""
+        self._last = evaluation
+
+    def small(self, batch: Batch, loss: Loss, penalty: Penalty | None) -> Small | None:
+        """The rows made ready, once; None where the general way is taken."""
+        ready, versions = self._ready, (batch.X._version, batch.y._version)
+        if ready is not None and ready[1:4] != (loss, penalty, versions):
+            ready = None
+        if ready is not None and ready.batch is batch:
+            return ready.small
+        if ready is None or not _same_rows(ready.batch, batch):
+            small = Small.of(self._model, loss, penalty, batch)
+        else:
+            small = None if ready.small is None else ready.small.reweighted(batch)
+        self._ready = _Ready(batch, loss, penalty, versions, small)
+        return small
+
+    def units(self, data: Batch, *, numeric: bool) -> tuple[Units, Tensor]:
+        """Units of columns and response, and of the partial derivatives (P,)."""
+        if self._units is None or not _same_rows(self._units[0], data):
+            units = Units.of(data, numeric=numeric)
+            self._units = data, units, units.of_partials(self._params, self._model.weight)
+        return self._units[1:]
+
+    def _here(self, last: Evaluation) -> bool:
+        """Version counters first (free); values too, because ``p.data`` changes bypass them."""
+        for p, q, v in zip(self._params, last.at, last.versions, strict=True):
+            if p._version != v or not torch.equal(p, q):
+                return False
+        return True
+
+
+def _same_rows(a: Batch, b: Batch) -> bool:
+    """Whether two batches are the same rows, whatever their weights."""
+    return a.X is b.X and a.y is b.y and a.offset is b.offset
