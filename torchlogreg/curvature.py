@@ -28,6 +28,9 @@ from torchlogreg.losses import Loss, slopes
 BLOCK = 2**17
 """Entries of ``X`` in a block whose weighted copy is made: 1 MB in float64 stays in the cache."""
 
+ROWS = 2**18
+"""Rows in a block of which no copy is made: what is computed for each of them takes 10 MB."""
+
 
 @torch.no_grad()
 def mix_matrix(model: Model) -> Tensor:
@@ -140,10 +143,12 @@ def _curvature_times(loss: Loss, eta: Tensor, y: Tensor, u: Tensor) -> Tensor:
     return Cu
 
 
-def _blocks(model: Model, batch: Batch, eta: Tensor | None) -> Iterator[tuple[Batch, Tensor]]:
+def _blocks(
+    model: Model, batch: Batch, eta: Tensor | None, entries: int = BLOCK
+) -> Iterator[tuple[Batch, Tensor]]:
     """Consecutive rows and their ``eta``, known or not."""
     start = 0
-    for block in batch.blocks(BLOCK):
+    for block in batch.blocks(entries):
         known = None if eta is None else eta[start : start + len(block)]
         yield block, model(block.X, block.offset) if known is None else known
         start += len(block)
@@ -153,11 +158,12 @@ def _of_one_column(model: Model, loss: Loss, batch: Batch, eta: Tensor | None) -
     """The same for ``eta = mix(x . weight) + bias`` of one column: ``X' diag(a) X``."""
     p, X = model.n_features, batch.X
     ww, cw, cc = X.new_zeros(p, p), X.new_zeros(1, p), X.new_zeros(1, 1)
-    for block, eta_block in _blocks(model, batch, eta):
+    compiled = gram_available(X)
+    for block, eta_block in _blocks(model, batch, eta, ROWS * p if compiled else BLOCK):
         a = curvatures(loss, eta_block, block.y)[:, 0, 0] * block.sample_weight
         cw += a @ block.X
         cc += a.sum()
-        ww += gram(block.X, a) if gram_available(block.X) else (block.X * a[:, None]).T @ block.X
+        ww += gram(block.X, a) if compiled else (block.X * a[:, None]).T @ block.X
     n = len(batch)
     if type(model).mix is Model.mix and model.bias is not None and model.bias.requires_grad:
         return _assemble(ww.div_(n), cw.div_(n), cc.div_(n), model)  # R and J are 1

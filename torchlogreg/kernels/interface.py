@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
@@ -95,19 +97,22 @@ def available(model: Model, loss: Loss, batch: Batch) -> bool:
         and _plain(batch.sample_weight, dtype)
         and not batch.y.requires_grad
         and _plain(batch.X, dtype)
-        and (
-            gram_available(batch.X, dtype)
-            or (kind in triton_sums.KINDS and triton_sums.available(batch.X))
-        )
+        and (_compiled(batch.X) or (kind in triton_sums.KINDS and triton_sums.available(batch.X)))
     )
 
 
-def gram_available(X: Tensor, dtype: torch.dtype | None = None) -> bool:
-    """Whether :func:`gram` takes this matrix; ``dtype``: the one it must have."""
+def gram_available(X: Tensor) -> bool:
+    """Whether :func:`gram` takes this matrix; not where it is wider than ``WIDEST_GRAM``: there
+    the product leaves the cache, and a library's tiling is better."""
+    return _compiled(X) and X.shape[1] <= WIDEST_GRAM
+
+
+def _compiled(X: Tensor) -> bool:
+    """Whether numba's kernels read this matrix, and it is large enough to be worth it."""
     return (
         X.numel() >= max(1, SMALLEST.get())
         and X.device.type == "cpu"
-        and _plain(X, X.dtype if dtype is None else dtype)
+        and _plain(X, X.dtype)
         and X.ndim == 2
         and X.is_contiguous()
         and _installed()
@@ -180,14 +185,25 @@ def gram(X: Tensor, sample_weight: Tensor) -> Tensor:
     from torchlogreg.kernels.sweeps import GRAM
 
     n, p = X.shape
-    if p > WIDEST_GRAM:  # the matrix itself leaves the cache: a library's tiling is better
-        return X.T @ (sample_weight[:, None] * X)
     parts, size = cut(n, n * p, limit=16)
     sums = np.empty((parts, p, p))
     rows, d, height = _array(X), _array(sample_weight), _height(X)
     share(lambda first, last: GRAM(first, last, size, height, rows, d, sums), parts)
     upper = np.triu(sums.sum(0))
     return torch.from_numpy(upper + np.triu(upper, 1).T).to(X.dtype)
+
+
+@contextmanager
+def for_parts_of(X: Tensor) -> Iterator[None]:
+    """Kernels for small matrices too, in the body, where they are used for ``X`` anyway."""
+    if not _compiled(X):
+        yield
+        return
+    token = SMALLEST.set(0)
+    try:
+        yield
+    finally:
+        SMALLEST.reset(token)
 
 
 def prepare(*, smallest: int = 0) -> None:

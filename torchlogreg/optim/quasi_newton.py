@@ -42,11 +42,15 @@ class Moved(NamedTuple):
         Values asked for.
     contraction : float
         Length of the gradient after the step over that before, in the metric of the base.
+    left : float
+        Square of that length after the step, over the value: twice the relative distance to the
+        minimum, as far as the base knows.
     """
 
     accepted: bool
     tries: int
     contraction: float
+    left: float
 
 
 class QuasiNewton:
@@ -109,11 +113,12 @@ class QuasiNewton:
             length *= _shorter(change, length * float(slope))
         else:
             move_(closure.params, start, direction, 0.0)
-            return Moved(False, tries, float("inf"))
+            return Moved(False, tries, float("inf"), float("inf"))
         after = closure.gradient()  # 3; free unless a shorter step was taken
         self.learn(length * direction, after - gradient)
-        ratio = torch.dot(after, self.solve(after)) / before
-        return Moved(True, attempt, float(ratio.clamp(min=0).sqrt()))
+        left = torch.dot(after, self.solve(after)).clamp(min=0)
+        measured = torch.stack(((left / before).sqrt(), left / value.abs()))
+        return Moved(True, attempt, *measured.tolist())
 
 
 def _shorter(change: float, slope: float) -> float:

@@ -44,6 +44,16 @@ def sampled(batch: Batch, count: int, generator: torch.Generator, n_classes: int
     return rows.reweighted(rows.sample_weight * factor)
 
 
+def nested(
+    batch: Batch, sizes: list[int], generator: torch.Generator, n_classes: int | None
+) -> list[Batch]:
+    """Samples of increasing ``sizes``, each drawn from the next: ``batch`` is read once."""
+    found = [batch]
+    for size in reversed(sizes):
+        found.insert(0, sampled(found[0], size, generator, n_classes))
+    return found[:-1]
+
+
 def stretches(n: int, count: int, generator: torch.Generator) -> Tensor:
     """Distinct indices below ``n``, increasing."""
     if count >= n:
@@ -57,8 +67,7 @@ def _classes(y: Tensor, n_classes: int | None) -> list[Tensor] | None:
     if n_classes is None or y.ndim != 1:
         return None
     if y.is_floating_point():
-        ones = int((y == 1).sum())
-        if min(ones, len(y) - ones) * 8 >= len(y) or not bool(((y == 0) | (y == 1)).all()):
+        if 0.125 <= float(y.mean()) <= 0.875 or not bool(((y == 0) | (y == 1)).all()):
             return None
     elif int(torch.bincount(y, minlength=n_classes).min()) * 4 * n_classes >= len(y):
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,16 +10,20 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from torchlogreg.kernels import for_parts_of
 from torchlogreg.objective import Closure
 from torchlogreg.optim.centring import Centred, near_zero
 from torchlogreg.optim.factor import Factor
 from torchlogreg.optim.newton import newton_iteration
-from torchlogreg.optim.quasi_newton import QuasiNewton
+from torchlogreg.optim.quasi_newton import Moved, QuasiNewton
 from torchlogreg.optim.requirements import our_closure
-from torchlogreg.optim.sampling import sampled, stretches
+from torchlogreg.optim.sampling import nested, stretches
 
-FIRST, LAST, GROWTH = 40, 400, 8
+FIRST, LAST, GROWTH = 15, 400, 8
 """Rows a parameter in the first and in the last sample, and how the samples between grow."""
+
+LEAST = 1000
+"""Rows of the first sample in any case: fewer cost no less, and rare rows are missed."""
 
 
 class SubsampledNewton(Optimizer):
@@ -26,16 +31,18 @@ class SubsampledNewton(Optimizer):
 
     The first ``step``, which reads a few rows only:
 
-    1. Newton on a random sample, to the accuracy that its size can have; again on samples up to
-       ``GROWTH`` times larger each, up to ``LAST`` rows a parameter or an eighth of all.
+    1. Newton on a random sample, to the accuracy that its size can have; then BFGS about its
+       Hessian on a sample up to ``GROWTH`` times larger, whose Hessian is the next base, and so on
+       up to ``LAST`` rows a parameter or an eighth of all. Each is drawn from the next.
 
     Every other ``step``, which is one pass unless a line search is needed:
 
     2. Direction by BFGS about the Hessian of the last sample, from the gradient on all rows.
     3. The whole step; a shorter one where that does not lower the objective enough.
-    4. Where the sample misleads (the first try fails, the gradient falls by less than half, or
+    4. Where the base misleads (the first try fails, the gradient falls by less than half, or
        reaches where the sample has no curvature) the Hessian of all rows at the present parameters
-       takes its place: the method is then Newton's.
+       takes its place: the method is then Newton's. So it does where the objective has twelve
+       digits and more are wanted, if its price is less than that of the passes it saves.
 
     The error falls by about ``sqrt(parameters / sample)`` a pass at first and faster later,
     whatever the condition of the columns. Small problems, where the sample would be most of the
@@ -54,6 +61,8 @@ class SubsampledNewton(Optimizer):
     ----------
     n_hessians : int
         How often the Hessian of all rows was needed.
+    exhausted : bool
+        Whether rounding is all that is left to gain on these rows.
 
     Raises
     ------
@@ -77,6 +86,7 @@ class SubsampledNewton(Optimizer):
     _quasi: QuasiNewton | None = None
     _sample: Factor | None = None
     _stale = True
+    exhausted = False
 
     def __init__(
         self,
@@ -99,32 +109,43 @@ class SubsampledNewton(Optimizer):
         with near_zero(closure, memory) as (near, self._memory):
             sizes = _sizes(near)
             if new:
-                self._quasi, self._sample, self._stale = None, None, True
+                self._quasi, self._sample, self._stale, self.exhausted = None, None, True, False
             if new and sizes:
-                return self._begin(near, sizes, source)
+                with for_parts_of(near.batch.X):
+                    return self._begin(near, sizes, source)
             return self._continue(near)
 
     def _begin(self, closure: Closure, sizes: list[int], source: torch.Generator) -> Tensor:
-        """Newton on sample after sample."""
+        """Sample after sample, the Hessian of each the base for the next."""
         objective, start = closure.objective, [p.clone() for p in closure.params]
-        first: Tensor | None = None
-        for size in sizes:
-            rows = sampled(closure.batch, size, source, objective.model.n_classes)
+        samples = nested(closure.batch, sizes, source, objective.model.n_classes)
+        values = []
+        for rows in samples:
             part, here = Closure(objective, rows, rows), [p.clone() for p in closure.params]
             _set(closure, start)
-            value = part.value(smooth_only=True)
-            first = value if first is None else first
+            values.append(part.value(smooth_only=True))
             _set(closure, here)
-            if not bool(part.look() <= value):  # the last sample was separated, or a freak
+            if not bool(part.look() <= values[-1]):  # the last sample was separated, or a freak
                 _set(closure, start)
-            goal = 0.1 * sum(p.numel() for p in closure.params) / size
-            for _ in range(12 if size == sizes[0] else 4):
+            self._sample = self._fitted(part, 0.1 * _n_params(closure) / len(rows))
+            self._quasi = QuasiNewton(self._sample.solve)
+        self._stale = False
+        return values[0]
+
+    def _fitted(self, part: Closure, goal: float) -> Factor:
+        """Minimise on a sample, about the base that there is; returns its Hessian."""
+        for _ in range(12):
+            if self._quasi is None:
                 done = newton_iteration(part)
                 if not bool(-done.slope > goal * done.value.abs()):  # waits for the device
-                    break
-            self._sample = done.factor
-        self._quasi, self._stale = QuasiNewton(done.factor.solve), False
-        return value if first is None else first
+                    return done.factor
+                continue
+            moved = self._quasi.descend(part, tries=1)
+            if moved.left <= goal:
+                break
+            if not moved.contraction <= 0.7:  # or no step at all
+                self._quasi = None
+        return Factor(part.hessian())
 
     def _continue(self, closure: Closure) -> Tensor:
         """One iteration on all rows."""
@@ -137,7 +158,9 @@ class SubsampledNewton(Optimizer):
         if not moved.accepted and self._sample is not None:  # 4
             self._quasi = self._based_on_all(closure)
             moved = self._quasi.descend(closure)
-        self._stale = moved.contraction > 0.5
+        slow = 0.5 if self._sample is not None else 0.25
+        self._stale = moved.contraction > slow or _pays(moved, closure)
+        self.exhausted = moved.accepted and moved.left * float(value.abs()) <= _rounding(closure)
         return value
 
     def _based_on_all(self, closure: Closure) -> QuasiNewton:
@@ -146,17 +169,37 @@ class SubsampledNewton(Optimizer):
         return QuasiNewton(Factor(closure.hessian()).solve)
 
 
+def _pays(moved: Moved, closure: Closure) -> bool:
+    """Whether the Hessian of all rows is the cheaper way from here to the last digits.
+
+    It costs about one pass and another for each twenty parameters; after it, two are left. Who goes
+    on where the objective has twelve digits wants those of the parameters, too.
+    """
+    if not 0 < moved.left <= 1e-12:
+        return False
+    P = _n_params(closure)
+    missing = 0.5 * math.log10(moved.left / torch.finfo(closure.params[0].dtype).eps ** 2)
+    return missing > (3 + P / 20) * -math.log10(min(moved.contraction, 1.0))
+
+
+def _rounding(closure: Closure) -> float:
+    """What a step promises that changes ``eta`` by half a unit in the last place for each
+    parameter, if the curvature of every row is one fourth: no more than rounding leaves."""
+    eta, _ = closure.objective.rows(closure.batch)
+    square = torch.dot(closure.batch.sample_weight, eta.square().sum(1)) / len(eta)
+    P = _n_params(closure)
+    return P * float(square) * (torch.finfo(eta.dtype).eps / 4) ** 2
+
+
 def _sizes(closure: Closure) -> list[int]:
     """Rows of the samples; none where the last would be most of the rows."""
-    n, P = len(closure.batch), sum(p.numel() for p in closure.params)
+    n, P = len(closure.batch), _n_params(closure)
     last = min(LAST * P, n // 8)
-    if last < FIRST * P:
+    if last < 40 * P:
         return []
-    sizes = [last]
-    while sizes[0] > GROWTH * FIRST * P:
-        sizes.insert(0, sizes[0] // GROWTH)
-    if sizes[0] > 2 * FIRST * P:
-        sizes.insert(0, FIRST * P)
+    sizes, first = [last], max(FIRST * P, LEAST)
+    while sizes[0] > 4 * first:
+        sizes.insert(0, max(first, sizes[0] // GROWTH))
     return sizes
 
 
@@ -167,6 +210,10 @@ def _centred(closure: Closure, source: torch.Generator) -> Centred:
     found = Centred.of(X[few])
     found.X = X
     return found
+
+
+def _n_params(closure: Closure) -> int:
+    return sum(p.numel() for p in closure.params)
 
 
 def _set(closure: Closure, values: list[Tensor]) -> None:
