@@ -211,14 +211,42 @@ def test_gpu_says_in_one_line_that_there_is_none():
 
 def test_gpu_program_runs_on_the_cpu_and_says_so(tmp_path):
     done = benchmark(
-        "gpu", "--device", "cpu", "--rows", 2000, "--columns", 4, "--rounds", 1, "--only",
-        "torchlogreg", "--json", tmp_path / "g.json",
+        "gpu", "--device", "cpu", "--rows", 2000, "--columns", 4, "--rounds", 1,
+        "--optimizers", "auto", "newton", "--json", tmp_path / "g.json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("the CPU, not a GPU") and "of the copy" in done.stdout
+    assert "| value and gradient, torch |" in done.stdout and "MISSED" not in done.stdout
     facts = json.loads((tmp_path / "g.json").read_text())
-    assert facts["results"][0]["problem"]["dtype"] == "float32"
-    assert facts["results"][0]["entries"][0]["status"] == "ok"
+    assert facts["passes"][0]["work"] == "copy" and facts["passes"][0]["share_of_copy"] == 1
+    assert [f["asked"] for f in facts["fits"]] == ["auto", "newton"]
+    for fitted in facts["fits"]:
+        assert fitted["reached"] and 0 <= fitted["suboptimality"] <= facts["target"] == 1e-6
+        assert 1 <= fitted["passes_counted"] <= 12
+
+
+def test_the_gpu_program_knows_how_far_an_answer_is_from_the_optimum():
+    # Against the objective itself, at the optimum that Newton finds and a little beside it.
+    import torch
+
+    from benchmarks import gpu
+    from torchlogreg import L2, LogisticRegression, Objective, fit
+    from torchlogreg.data import Batch
+
+    X, y = gpu.make_rows(3000, 5, torch.device("cpu"), 0)
+    X, y, alpha = X.double(), y.double(), 1 / 3000
+    model = LogisticRegression(5, dtype=torch.float64)
+    fit(model, X, y, penalty=L2(alpha), optimizer="newton", tol=1e-10)
+    data = Batch(X, y, torch.ones_like(y))
+    least = float(Objective(model, penalty=L2(alpha)).value(data))
+    assert gpu.suboptimality(model, X, y, alpha) < 1e-14
+    for size in (1e-2, 1e-3):
+        with torch.no_grad():
+            model.weight += size
+            model.bias -= size
+        value = float(Objective(model, penalty=L2(alpha)).value(data))
+        share = (value - least) / value
+        assert gpu.suboptimality(model, X, y, alpha) == pytest.approx(share, rel=0.05)
 
 
 def test_a_killed_worker_starts_again_and_warms_up(tmp_path, monkeypatch):

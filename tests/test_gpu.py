@@ -6,8 +6,23 @@ import pytest
 import torch
 
 from problems import CLASSIFIERS, MODELS, params_of, problem
-from torchlogreg import L1, L2, BoostMisclassified, FitState, Focal, Hook, Model, Smoothed, fit
+from torchlogreg import (
+    L1,
+    L2,
+    BoostMisclassified,
+    FitState,
+    Focal,
+    Hook,
+    LogisticRegression,
+    Model,
+    Smoothed,
+    fit,
+    kernels,
+)
+from torchlogreg.data import Batch
 from torchlogreg.hooks.recorder import Recorder
+from torchlogreg.objective import Objective
+from torchlogreg.optim import OPTIMIZERS
 
 pytestmark = [
     pytest.mark.gpu,
@@ -51,6 +66,102 @@ def test_every_model_fits_as_on_the_cpu(name: str, dtype: torch.dtype, optimizer
             tol=tol,
         )
     assert_same(cpu, cuda, dtype)
+
+
+# Those that go all the way; the others are compared after ten epochs from the same start.
+TO_THE_END = {
+    "block_lbfgs", "lbfgs", "least_squares", "newton", "newton_cg", "proximal_gradient",
+    "proximal_newton", "subsampled_newton",
+}  # fmt: skip
+MODEL_OF = {"block_lbfgs": "softmax", "least_squares": "linear"}
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_optimizer_gives_what_it_gives_on_the_cpu(optimizer: str) -> None:
+    name = MODEL_OF.get(optimizer, "logistic")
+    case, ends = problem(name), optimizer in TO_THE_END
+    penalty = L1(0.05) if optimizer.startswith("proximal") else L2(0.1)
+    cpu, cuda = on_both(name, torch.float64)
+    for model in (cpu, cuda):
+        fit(
+            model,
+            case.X,
+            case.y,
+            penalty=penalty,
+            optimizer=optimizer,
+            max_epochs=1000 if ends else 10,
+            tol=1e-10 if ends else 0,
+            batch_size=7 if optimizer in ("saga", "svrg") else None,
+            generator=torch.Generator().manual_seed(0),
+        )
+    torch.testing.assert_close(params_of(cuda).cpu(), params_of(cpu), rtol=1e-8, atol=1e-8)
+
+
+def large(dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows and labels on the device, enough for the kernels, and not of a tile's size."""
+    g = torch.Generator("cuda").manual_seed(0)
+    X = torch.randn(170_001, 100, device="cuda", dtype=dtype, generator=g)
+    y = (torch.rand(len(X), device="cuda", generator=g) < torch.sigmoid(X[:, 0])).to(dtype)
+    return X, y
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "subsampled_newton", "newton_cg"])
+def test_rows_on_the_device_are_neither_moved_nor_copied(optimizer: str) -> None:
+    X, y = large(torch.float32)
+    seen = []
+
+    class Look(Hook):
+        """Notes where the rows lie."""
+
+        def on_fit_end(self, state: FitState) -> None:
+            """At the end."""
+            seen.append(state.data.X.data_ptr())
+
+    model = LogisticRegression(X.shape[1], device="cuda")
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    fit(model, X, y, penalty=L2(0.01), optimizer=optimizer, tol=1e-4, hooks=[Look()])
+    assert seen == [X.data_ptr()]
+    assert torch.cuda.max_memory_allocated() - before < X.nbytes / 2 + 2**27
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_kernel_is_used_and_gives_what_torch_gives(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("triton", reason="the CUDA kernels need Triton")
+    X, y = large(dtype)
+    model = LogisticRegression(X.shape[1], device="cuda", dtype=dtype)
+    with torch.no_grad():
+        model.weight += 0.1
+    data = Batch(X, y, torch.ones_like(y))
+    assert kernels.available(model, model.nll, data)
+    found = []
+    for switch in ("on", "on", "off"):
+        monkeypatch.setenv("TORCHLOGREG_KERNELS", switch)
+        closure = Objective(model).closure(data, data)
+        found.append(torch.cat((closure().reshape(1), closure.gradient())))
+    assert torch.equal(found[0], found[1])
+    rounding = 1e-12 if dtype == torch.float64 else 1e-5
+    torch.testing.assert_close(found[0], found[2], rtol=rounding, atol=rounding)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_plain_step_never_waits_for_the_device(optimizer: str) -> None:
+    # tests/test_syncs.py counts the same on the CPU; here the driver says so.
+    X, y = large(torch.float32)
+    model = LogisticRegression(X.shape[1], device="cuda")
+    data, objective = Batch(X, y, torch.ones_like(y)), Objective(model)
+    steps = OPTIMIZERS[optimizer](model.parameters())
+    closure = objective.closure(data, data)
+    steps.step(closure)
+    steps.step(closure)
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        steps.step(closure)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 @pytest.mark.parametrize("name", MODELS)

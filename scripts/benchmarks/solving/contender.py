@@ -89,8 +89,8 @@ def once(**fixed: Any) -> Callable[[Spec], list[Setting]]:
 
 
 def plain(spec: Spec) -> bool:
-    """Neither standard errors nor a loop of iterations: only an optimum; on the CPU."""
-    return not spec.errors and not spec.loop and spec.device == "cpu"
+    """Neither standard errors nor a loop of iterations: only an optimum."""
+    return not spec.errors and not spec.loop
 
 
 def is_logistic(spec: Spec) -> bool:

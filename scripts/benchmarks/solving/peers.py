@@ -40,7 +40,7 @@ def has_l1(spec: Spec) -> bool:
 
 def glum_suits(spec: Spec) -> bool:
     """One column of scores, L1 or L2 or neither, with errors or without."""
-    return spec.kind != "softmax" and not spec.loop and spec.device == "cpu"
+    return spec.kind != "softmax" and not spec.loop
 
 
 def start_glum(data: Data, threads: int) -> Solve:

@@ -39,7 +39,7 @@ class Spec:
         A design of ``generators.DESIGNS``.
     density : float
         Share of entries of ``X`` that are stored; 1: dense.
-    dtype, device : str
+    dtype : str
     asked : tuple of float
         Ratio best peer / ours that the project asks for, at the loose and at the tight target.
     """
@@ -59,7 +59,6 @@ class Spec:
     seed: int = 0
     density: float = 1.0
     dtype: str = "float64"
-    device: str = "cpu"
     asked: tuple[float, ...] = ()
 
     @property
@@ -108,7 +107,6 @@ TABLE = (
     Spec("cost-logger-weighted", "logistic", 400, 2, loop="weighted", asked=(30,)),
 )
 PROBLEMS = {spec.name: spec for spec in TABLE}
-GPU = Spec("gpu", "logistic", 20_000_000, 100, dtype="float32", device="cuda")
 
 
 def make(spec: Spec, folder: Path) -> Data:

@@ -20,8 +20,8 @@ from benchmarks.solving.problems import Data, Spec
 
 
 def suits(spec: Spec) -> bool:
-    """Smooth, dense, on any device."""
-    return dense(spec) and (is_smooth(spec) or (spec.device != "cpu" and not spec.l1))
+    """Smooth, dense."""
+    return dense(spec) and is_smooth(spec)
 
 
 def objective(data: Data) -> tuple[Callable[[Any], Any], Any]:
@@ -30,8 +30,8 @@ def objective(data: Data) -> tuple[Callable[[Any], Any], Any]:
     from torch.nn import functional as F
 
     spec = data.spec
-    X = torch.from_numpy(np.asarray(data.X)).to(spec.device)
-    y = torch.from_numpy(np.asarray(data.y)).to(spec.device)
+    X = torch.from_numpy(np.asarray(data.X))
+    y = torch.from_numpy(np.asarray(data.y))
     y = y.long() if spec.kind == "softmax" else y.to(X.dtype)
     size = spec.width * spec.p
 
@@ -46,7 +46,7 @@ def objective(data: Data) -> tuple[Callable[[Any], Any], Any]:
             fit = F.binary_cross_entropy_with_logits(scores[:, 0], y)
         return fit + 0.5 * spec.l2 * weight.square().sum()
 
-    start = torch.zeros(size + spec.width * spec.intercept, dtype=X.dtype, device=X.device)
+    start = torch.zeros(size + spec.width * spec.intercept, dtype=X.dtype)
     return loss, start
 
 
@@ -103,7 +103,7 @@ def minimizer(method: str, widest: int) -> Contender:
         return solve
 
     def fits(spec: Spec) -> bool:
-        return suits(spec) and spec.p * spec.width <= widest and spec.device == "cpu"
+        return suits(spec) and spec.p * spec.width <= widest
 
     ladder = decades("gtol", 1, 12) if method == "l-bfgs" else decades("xtol", 1, 12)
     return Contender(f"torchmin {method}", "torchmin", "pytorch-minimize", fits, ladder, start)
