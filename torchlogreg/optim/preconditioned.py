@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from torchlogreg.data import Batch
+from torchlogreg.kernels import gram, gram_available
 from torchlogreg.losses import categorical_nll
 from torchlogreg.models import SoftmaxRegression
 from torchlogreg.objective import Closure, Objective
@@ -118,12 +119,12 @@ class ClassBlocks:
         same = bool((probability.std(0) == 0).all() & (probability[0].std() == 0))
         size = p + int(self._bias)
         blocks = batch.X.new_zeros(1 if same else r, size, size)
-        for block, a in zip(blocks, curvature.T, strict=False):
-            weighted = batch.X * a[:, None]
-            block[:p, :p] = weighted.T @ batch.X
-            if self._bias:
-                block[p, :p] = block[:p, p] = weighted.sum(0)
-                block[p, p] = a.sum()
+        curvature = curvature.T[: len(blocks)].contiguous()
+        for block, a in zip(blocks.unbind(), curvature.unbind(), strict=True):
+            block[:p, :p] = _gram(batch.X, a)
+        if self._bias:
+            blocks[:, p, :p] = blocks[:, :p, p] = curvature @ batch.X
+            blocks[:, p, p] = curvature.sum(1)
         penalty = objective.penalty
         if penalty is not None:
             bend = penalty.curvature(model.weight.detach())
@@ -151,6 +152,11 @@ class ClassBlocks:
 
     def _projected(self, rows: Tensor) -> Tensor:
         return rows - rows.mean(0) if self._centred else rows
+
+
+def _gram(X: Tensor, a: Tensor) -> Tensor:
+    """``X' diag(a) X``, (p, p)."""
+    return gram(X, a) if gram_available(X) else (X * a[:, None]).T @ X
 
 
 def unsuitable(objective: Objective) -> str:
