@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from torchlogreg.hooks.events import EventFile
-from torchlogreg.hooks.pace import Offer, log_spaced, spread
+from torchlogreg.hooks.pace import Hope, Offer, log_spaced, spread
 from torchlogreg.state import FitState
 
 MOST = 10
@@ -131,6 +131,7 @@ class Moments:
 
     def _set_alarm(self, epoch: int) -> None:
         """When there is something to do again."""
+        self._budget.hopes[self] = Hope(len(self._waiting), self._cost)
         if self.every is not None:
             self.wake: float = epoch - epoch % self.every + self.every
             return
@@ -140,7 +141,7 @@ class Moments:
 
     def _publish_some(self) -> None:
         """What has waited longest, if there is time; under ``every``, all that waits."""
-        while self._waiting and (self.every or self._budget.affords(self._needed())):
+        while self._waiting and (self.every or self._budget.affords_now(self._needed())):
             if _is_first(self._waiting):
                 self._budget.promised -= self.guess
             self._publish(self._waiting.pop(0))
@@ -156,7 +157,7 @@ class Moments:
         with self._budget:
             self.publish(*moment)
             self.events.flush()
-        self._cost = time.perf_counter() - begun
+        self._cost = min(time.perf_counter() - begun, 2 * self._cost)  # the machine may be busy
 
 
 def _is_first(waiting: list[Moment]) -> bool:

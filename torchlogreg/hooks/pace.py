@@ -13,6 +13,9 @@ import numpy as np
 BLINK = 0.03
 """Seconds of a fit that nobody notices the end of: it shows all its pictures."""
 
+PATIENCE = 0.5
+"""Seconds of a fit before its first pictures are written."""
+
 DENSE = 8
 """Epochs from the first on that are all looked at."""
 
@@ -24,6 +27,13 @@ class Offer(NamedTuple):
     cost: float  # seconds
     epoch: int
     write: Callable[[], None]
+
+
+class Hope(NamedTuple):
+    """What waits for time to be written."""
+
+    waiting: int
+    cost: float  # of each, seconds
 
 
 class Budget:
@@ -42,6 +52,7 @@ class Budget:
         self.started = time.perf_counter()
         self.spent = 0.0
         self._depth, self._begun = 0, 0.0
+        self.hopes: dict[object, Hope] = {}  # by who waits
         self.promised = 0.0  # seconds that will be spent, whether there is time or not
 
     def __enter__(self) -> None:
@@ -63,13 +74,36 @@ class Budget:
         elapsed = time.perf_counter() - self.started
         return self.spent + self.promised + cost <= self.share * elapsed
 
-    def ask_again(self, epoch: int, cost: float = 0.0) -> int:
-        """When to ask next: where there is no time now, at an epoch that curves note anyway.
+    def affords_more(self) -> bool:
+        """Whether there is time left when all that waits has been written."""
+        return self.affords(self.hoped)
 
-        A loop that is left and taken up again is slower for some steps: hooks of a fast fit had
-        better look at the same epochs.
+    def affords_now(self, cost: float) -> bool:
+        """Whether there is time for a picture while the fit runs, and for the last ones.
+
+        Not in its first half second, which is over before anyone looks: at the end it is known
+        what tells most.
         """
-        return epoch + 1 if self.affords(cost) else next_dense(epoch)
+        early = self.share is not None and time.perf_counter() - self.started < PATIENCE
+        return not early and self.affords(cost + sum(hope.cost for hope in self.hopes.values()))
+
+    @property
+    def hoped(self) -> float:
+        """Seconds that all takes that waits, and the last pictures."""
+        return sum((1 + hope.waiting) * hope.cost for hope in self.hopes.values())
+
+    def ask_again(self, epoch: int, cost: float = 0.0) -> int:
+        """When there may be time if epochs stay as fast as they are.
+
+        At the latest at the next epoch that curves note anyway. A loop that is left and taken up
+        again is slower for some steps: hooks of a fast fit had better look at the same epochs.
+        """
+        if self.share is None:
+            return epoch + 1
+        elapsed = time.perf_counter() - self.started
+        missing = (self.spent + self.promised + cost) / self.share - elapsed
+        wait = max(0.0, missing) * max(epoch, 1) / elapsed
+        return min(epoch + 1 + int(wait), next_dense(epoch)) if wait >= 1 else epoch + 1
 
     def choose(self, offers: Iterable[Offer]) -> list[Offer]:
         """The offers to write at the end of a fit, by epoch.

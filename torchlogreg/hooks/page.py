@@ -17,7 +17,7 @@ from torchlogreg.state import FitState, Hook
 def tensorboard_hooks(
     log_dir: str | os.PathLike[str],
     *,
-    share: float | None = 0.02,
+    share: float | None = 0.04,
     feature_names: Sequence[str] | None = None,
     class_names: Sequence[str] | None = None,
     hparams: Mapping[str, Any] | None = None,

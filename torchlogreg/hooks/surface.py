@@ -159,7 +159,7 @@ class TensorBoardSurface(Hook):
         """Keep where the parameters are; every epoch at first, then log-spaced: memory is flat."""
         self._path.append(self.events.sight.of(state).params)
         self._next = next_dense(state.epoch)  # an epoch that the curves note, too
-        if self.events.budget.affords():
+        if self.events.budget.affords_more():
             self._next = min(self._next, next_dense(state.epoch, ratio=1.2))
 
     def _take(self, state: FitState) -> Look:

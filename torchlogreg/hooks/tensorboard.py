@@ -123,14 +123,14 @@ class TensorBoardScalars(Hook):
         if self.every is not None:
             due = state.epoch % self.every == 0
         else:
-            due = state.epoch >= next_dense(self._last_epoch) or self._budget.affords()
+            due = state.epoch >= next_dense(self._last_epoch) or self._budget.affords_more()
         if due:
             with self._budget:
                 self._note(state)
         if self.every is not None:
             self.wake = state.epoch + self.every
         else:
-            ask = self._budget.ask_again(state.epoch)
+            ask = self._budget.ask_again(state.epoch, self._budget.hoped)
             self.wake = min(next_dense(self._last_epoch), ask)
 
     def on_fit_end(self, state: FitState) -> None:
