@@ -1,0 +1,76 @@
+"""The normal equations of many rows: as exact as the QR they stand in for, or refused."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from torchlogreg.data import Batch
+from torchlogreg.design import Design
+from torchlogreg.optim.normal_equations import SMALL, normal_equations
+from torchlogreg.optim.refinement import minimum_norm
+
+N, P = 2**18 // 8 * 5, 8  # kernels take such rows, where numba is there
+
+
+def rows(case: str) -> Batch:
+    """Rows of a kind, with a response that they explain in part."""
+    source = torch.Generator().manual_seed(3)
+    X = torch.randn(N, P, generator=source, dtype=torch.float64)
+    weight = torch.ones(N, dtype=torch.float64)
+    offset = None
+    if case == "far":
+        X += 1000.0
+    elif case == "units":
+        X *= torch.logspace(-6, 6, P, dtype=torch.float64)
+    elif case == "correlated":
+        X[:, 1:] = X[:, :1] + 1e-2 * X[:, 1:]
+    elif case == "weighted":
+        weight = torch.rand(N, generator=source, dtype=torch.float64)
+        weight[::3] = 0.0
+        weight /= weight.mean()
+        offset = torch.randn(N, 1, generator=source, dtype=torch.float64)
+    elif case == "shifted":
+        X += 1.5
+    noise = torch.randn(N, generator=source, dtype=torch.float64)
+    return Batch(X, (X / X.std(0)).sum(1) + noise - 3.0, weight, offset)
+
+
+def refined(batch: Batch, *, bias: bool, ridge: float) -> Tensor:
+    """QR and refinement in doubled precision."""
+    design = Design(batch.X, batch.sample_weight, bias=bias, ridge=ridge)
+    unit, y = design.response(batch.y, batch.offset)
+    return minimum_norm(design, design.triangle(), y, 2.0**-46).z.value * unit / design.unit
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("ridge", [0.0, 1e4])
+@pytest.mark.parametrize("case", ["plain", "far", "shifted", "units", "correlated", "weighted"])
+def test_they_agree_with_qr_in_doubled_precision(case: str, ridge: float, bias: bool) -> None:
+    batch = rows(case)
+    assert batch.X.numel() > 2**20 > SMALL
+    found = normal_equations(batch, bias=bias, ridge=ridge)
+    if found is None:  # may leave it to the QR, but only where columns are nearly dependent
+        assert case == "far"
+        return
+    want = refined(batch, bias=bias, ridge=ridge)
+    lost = 1e-11 if case == "correlated" else 1e-12  # eps times the condition number
+    torch.testing.assert_close(found, want, rtol=lost, atol=0.0)
+
+
+@pytest.mark.parametrize("case", ["plain", "shifted", "weighted"])
+def test_kernels_change_nothing_but_rounding(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = rows(case)
+    found = normal_equations(batch, bias=True, ridge=2.0)
+    monkeypatch.setenv("TORCHLOGREG_KERNELS", "off")
+    plain = normal_equations(batch, bias=True, ridge=2.0)
+    assert found is not None and plain is not None
+    torch.testing.assert_close(found, plain, rtol=1e-13, atol=0.0)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_dependent_columns_are_left_to_the_qr(bias: bool) -> None:
+    batch = rows("plain")
+    batch.X[:, 3] = batch.X[:, 0] - batch.X[:, 5]
+    assert normal_equations(batch, bias=bias, ridge=0.0) is None
