@@ -17,7 +17,16 @@ from torch.nn import functional as F
 from torchlogreg import losses
 from torchlogreg.base import Model
 from torchlogreg.data import Batch
-from torchlogreg.kernels import SMALLEST, Sums, available, evaluate, gram, gram_available, prepare
+from torchlogreg.kernels import (
+    SMALLEST,
+    Sums,
+    available,
+    column_squares,
+    evaluate,
+    gram,
+    gram_available,
+    prepare,
+)
 from torchlogreg.models import (
     LinearRegression,
     LogisticRegression,
@@ -203,6 +212,15 @@ def ulps(found: np.ndarray, exact: list[mpmath.mpf]) -> float:
         abs(mpmath.mpf(float(a)) - b) / mpmath.mpf(float(np.spacing(kind(b))))
         for a, b in zip(found, exact, strict=True)
     )
+
+
+@pytest.mark.parametrize(("n", "p"), [(1, 1), (7, 3), (8, 20), (1003, 33), (70_001, 5)])
+def test_column_squares_are_those_of_torch_and_show_what_is_not_finite(n: int, p: int) -> None:
+    X = torch.randn(n, p, dtype=torch.float64, generator=torch.Generator().manual_seed(n))
+    torch.testing.assert_close(column_squares(X), X.square().sum(0), rtol=1e-13, atol=0)
+    for bad in (math.nan, math.inf, -math.inf):
+        X[n // 2, p - 1] = bad
+        assert torch.isfinite(column_squares(X)).tolist() == [True] * (p - 1) + [False]
 
 
 @pytest.mark.parametrize("kind", [np.float64, np.float32])

@@ -28,6 +28,8 @@ class Batch:
     offset : Tensor, shape (n,) or (n, r), or None
     index : Tensor, shape (n,), or None
         Of a mini-batch: which rows of the data these are.
+    squares : Tensor, shape (p,), or None
+        Sums of squares of the columns of ``X``, in double precision, where they are known.
     """
 
     X: Tensor
@@ -35,6 +37,7 @@ class Batch:
     sample_weight: Tensor
     offset: Tensor | None = None
     index: Tensor | None = None
+    squares: Tensor | None = None
 
     def __len__(self) -> int:
         return self.X.shape[0]
@@ -63,7 +66,7 @@ class Batch:
 
     def reweighted(self, sample_weight: Tensor) -> Batch:
         """The same rows under other weights; nothing is copied."""
-        return Batch(self.X, self.y, sample_weight, self.offset)
+        return Batch(self.X, self.y, sample_weight, self.offset, squares=self.squares)
 
 
 def minibatches(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,10 @@ from torch import Tensor
 
 from torchlogreg.base import Model
 from torchlogreg.data import Batch
+from torchlogreg.kernels import column_squares, squares_available
 from torchlogreg.sample_weights import checked_weights, mean_one
 from torchlogreg.sparse_inputs import holds_sparse, sparse_rows
+from torchlogreg.units import sums_of_squares
 
 BLOCK = 2**18
 """Entries of X looked at together: 2 MB, which a processor keeps at hand."""
@@ -50,7 +53,7 @@ def make_data(
         In one line: what came, in which row or column, and what to do.
     """
     like = model.weight
-    X = as_matrix(X, like)
+    X, squares = _checked(X, like, _squares)
     n = len(X)
     if X.shape[1] != model.n_features:
         raise ValueError(
@@ -72,7 +75,8 @@ def make_data(
         weights = mean_one(wide).to(like.dtype)
     if own_target:
         refuse_one_class(model, y, weights)
-    return Batch(X, y, weights, None if offset is None else _as_offset(offset, n, like))
+    offset = None if offset is None else _as_offset(offset, n, like)
+    return Batch(X, y, weights, offset, squares=squares)
 
 
 def as_matrix(X: Any, like: Tensor) -> Tensor:
@@ -85,8 +89,15 @@ def as_matrix(X: Any, like: Tensor) -> Tensor:
     ValueError
         If it is empty, not two-dimensional, not numeric, or holds NaN or infinity.
     """
+    return _checked(X, like, torch.sum)[0]
+
+
+def _checked(
+    X: Any, like: Tensor, look: Callable[[Tensor], Tensor]
+) -> tuple[Tensor, Tensor | None]:
+    """The matrix, and what ``look`` sees of it: numbers that are finite only if its entries are."""
     if holds_sparse(X):
-        return sparse_rows(X, like.dtype, like.device)
+        return sparse_rows(X, like.dtype, like.device), None
     names = [str(c) for c in X.columns] if hasattr(X, "columns") else None
     tensor = as_tensor(X, "X", like.device).detach()
     if tensor.ndim != 2:
@@ -97,7 +108,9 @@ def as_matrix(X: Any, like: Tensor) -> Tensor:
     if 0 in tensor.shape:
         raise ValueError(f"X has shape {tuple(tensor.shape)}: there is nothing to fit")
     cast = tensor.to(like.dtype)
-    place = _first_not_finite(cast)
+    seen = look(cast)
+    # A sum that overflowed is looked at again. Waits for the device, once, before training.
+    place = None if math.isfinite(float(seen.sum())) else _first_not_finite(cast)
     if place is not None:
         row, column = place
         name = f"column {column}" if names is None else f"column {names[column]!r}"
@@ -107,16 +120,19 @@ def as_matrix(X: Any, like: Tensor) -> Tensor:
         else:
             what = "; remove or impute such rows"
         raise ValueError(f"X has {value} in row {row}, {name}{what}")
-    return cast
+    return cast, seen
+
+
+def _squares(X: Tensor) -> Tensor:
+    """Sums of squares of the columns, in one read."""
+    return column_squares(X) if squares_available(X) else sums_of_squares(X)
 
 
 def _first_not_finite(X: Tensor) -> tuple[int, int] | None:
     """Row and column of the first NaN or infinity; in blocks, as ``isfinite`` copies its input."""
-    if bool(torch.isfinite(X.sum())):  # one read; a sum that overflowed is looked at below
-        return None
     size = max(1, BLOCK // X.shape[1])
     good = torch.stack([torch.isfinite(rows).all() for rows in torch.split(X, size)])
-    if bool(good.all()):  # waits for the device, once, before training
+    if bool(good.all()):
         return None
     start = int((~good).nonzero()[0]) * size
     row, column = (int(i) for i in (~torch.isfinite(X[start : start + size])).nonzero()[0])
@@ -220,7 +236,7 @@ def refuse_one_class(model: Model, y: Tensor, weights: Tensor) -> None:
     if model.n_classes is None or y.ndim == 2:
         return
     low, high = torch.aminmax(y)
-    if bool((low < high) & (weights.min() > 0)):
+    if float(low) < float(high) and float(weights.min()) > 0:
         return
     counted = y[weights > 0]
     first = counted[0]

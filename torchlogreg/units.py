@@ -8,6 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from torchlogreg.data import Batch
+from torchlogreg.sparse import row_width
+
+BLOCK = 2**17
+"""Entries of ``X`` squared at once: in the cache, and summed by a product, twice as fast."""
 
 
 class Units(NamedTuple):
@@ -26,7 +30,7 @@ class Units(NamedTuple):
 
     @classmethod
     def of(cls, data: Batch, *, numeric: bool) -> Units:
-        """One pass over the rows; in double precision, since 1e30 squared overflows float32.
+        """At most one pass over the rows.
 
         Parameters
         ----------
@@ -34,15 +38,11 @@ class Units(NamedTuple):
         numeric : bool
             Whether the response is a number with a unit of its own.
         """
-        wide = torch.float32 if data.X.device.type == "mps" else torch.float64
-        squares = torch.zeros(data.X.shape[1], dtype=wide, device=data.X.device)
-        for block in data.blocks(2**17):  # in the cache, and summed by a product: twice as fast
-            square = block.X.to(wide).square()
-            squares += square.new_ones(len(block)) @ square
-        columns = squares.div_(len(data)).sqrt_()
+        squares = sums_of_squares(data.X) if data.squares is None else data.squares
+        columns = (squares / len(data)).sqrt_()
         response = columns.new_ones(())
         if numeric and len(data) > 1:
-            spread = data.y.to(wide).std()
+            spread = data.y.to(columns.dtype).std()
             response = torch.where(spread > 0, spread, response)
         return cls(torch.where(columns > 0, columns, 1.0), response)
 
@@ -53,3 +53,18 @@ class Units(NamedTuple):
             for p in params
         ]
         return torch.cat([part.flatten() for part in parts]) * self.response
+
+
+@torch.no_grad()
+def sums_of_squares(X: Tensor) -> Tensor:
+    """Of the columns of ``X`` (n, p), in one pass; not finite where an entry is not.
+
+    In double precision (single on a device without it), since 1e30 squared overflows float32.
+    """
+    wide = torch.float32 if X.device.type == "mps" else torch.float64
+    squares = torch.zeros(X.shape[1], dtype=wide, device=X.device)
+    size = max(1, BLOCK // row_width(X))
+    for start in range(0, len(X), size):
+        square = X[start : start + size].to(wide).square()
+        squares += square.new_ones(len(square)) @ square
+    return squares

@@ -13,20 +13,24 @@ from torchlogreg.kernels.interface import (
     SMALLEST,
     Sums,
     available,
+    column_squares,
     evaluate,
     for_parts_of,
     gram,
     gram_available,
     prepare,
+    squares_available,
 )
 
 __all__ = [
     "SMALLEST",
     "Sums",
     "available",
+    "column_squares",
     "evaluate",
     "for_parts_of",
     "gram",
     "gram_available",
     "prepare",
+    "squares_available",
 ]

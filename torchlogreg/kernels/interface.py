@@ -193,6 +193,28 @@ def gram(X: Tensor, sample_weight: Tensor) -> Tensor:
     return torch.from_numpy(upper + np.triu(upper, 1).T).to(X.dtype)
 
 
+def squares_available(X: Tensor) -> bool:
+    """Whether :func:`column_squares` takes this matrix; only in double precision."""
+    return _compiled(X) and X.dtype == torch.float64
+
+
+def column_squares(X: Tensor) -> Tensor:
+    """Sums of squares of the columns of ``X``, (p,); not finite where an entry is not.
+
+    Parameters
+    ----------
+    X : Tensor, shape (n, p)
+        One for which :func:`squares_available` holds.
+    """
+    from torchlogreg.kernels.sweeps import SQUARES
+
+    n, p = X.shape
+    parts, size = cut(n, n * p)
+    sums, rows = np.empty((parts, p)), _array(X)
+    share(lambda first, last: SQUARES(first, last, size, rows, sums), parts)
+    return torch.from_numpy(sums.sum(0))
+
+
 @contextmanager
 def for_parts_of(X: Tensor) -> Iterator[None]:
     """Kernels for small matrices too, in the body, where they are used for ``X`` anyway."""
@@ -221,6 +243,8 @@ def prepare(*, smallest: int = 0) -> None:
     for dtype in DTYPES:
         X, ones = torch.ones(2, 1, dtype=dtype), torch.ones(2, dtype=dtype)
         gram(X, ones)
+        if squares_available(X):
+            column_squares(X)
         for loss, kind in KINDS.items():
             labels = kind in ("categorical", "ordinal")
             y = torch.zeros(2, dtype=torch.int64 if labels else dtype)

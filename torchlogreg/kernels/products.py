@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from torchlogreg.kernels.compiling import inner
 from torchlogreg.kernels.lanes import (
     add,
@@ -173,3 +175,22 @@ def accumulate_many(X: Any, S: Any, G: Any, upper: bool) -> None:
             tile_four(X, S, G, c, j, used)
         for c in range(tiled, rows):
             tile_one(X, S, G, c, j, used)
+
+
+@inner
+def squares_into(X: Any, out: Any) -> None:
+    """Add the squares of the columns of ``X`` to ``out`` (p,), eight rows as if they were one."""
+    n, p = X.shape
+    flat, whole = X.ravel(), n - n % 8
+    wide = np.zeros(8 * p, X.dtype)
+    width = lanes_in(X)  # a divisor of eight
+    for i in range(0, whole * p, 8 * p):
+        for j in range(0, 8 * p, width):
+            x = load(flat, i + j)
+            store_first(wide, j, multiply_add(x, x, load(wide, j)), width)
+    for i in range(8):
+        for j in range(p):
+            out[j] += wide[i * p + j]
+    for i in range(whole, n):
+        for j in range(p):
+            out[j] += X[i, j] * X[i, j]

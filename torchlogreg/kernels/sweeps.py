@@ -16,6 +16,7 @@ from torchlogreg.kernels.products import (
     accumulate_one,
     scores_many,
     scores_one,
+    squares_into,
 )
 from torchlogreg.kernels.rowwise import (
     binary_row,
@@ -113,6 +114,13 @@ def _gram(
             out += G
 
 
+def _squares(first: int, last: int, size: int, X: Any, sums: Any) -> None:
+    """Sums of squares of the columns, for some parts of the rows."""
+    for part in range(first, last):
+        sums[part] = 0
+        squares_into(X[part * size : (part + 1) * size], sums[part])
+
+
 SWEEPS = {
     "binary": sweep(pointwise(binary_row), "binary"),
     "squared": sweep(pointwise(squared_row), "squared"),
@@ -120,3 +128,4 @@ SWEEPS = {
     "ordinal": sweep(ordinal, "ordinal"),
 }
 GRAM = entry(_gram, "gram")
+SQUARES = entry(_squares, "squares")
