@@ -187,6 +187,10 @@ def assert_same(dense: Any, compressed: Any, digits: float = 1e-12) -> None:
         torch.testing.assert_close(compressed, dense, rtol=digits, atol=digits)
 
 
+WALKERS = ("coordinate_newton", "dual_coordinate")  # which have no dense rows to walk over
+ON_DENSE_ROWS = [name for name in OPTIMIZERS if name not in WALKERS]
+
+
 @pytest.mark.filterwarnings("ignore::torchlogreg.ConvergenceWarning")
 @pytest.mark.parametrize("batch_size", [None, 50])
 @pytest.mark.parametrize(("kind", "penalty"), list(itertools.product(MODELS, PENALTIES)))
@@ -198,10 +202,6 @@ def test_every_optimizer_takes_the_same_steps(
     for name in ON_DENSE_ROWS:
         settings = {"optimizer": name, "max_epochs": 3, "batch_size": batch_size}
         assert_same(*both(kind, X, y, penalty=PENALTIES[penalty], **settings), digits=1e-10)
-
-
-# The chosen one is a name too, so that defaults are tested.
-ON_DENSE_ROWS = [name for name in OPTIMIZERS if name != "dual_coordinate"]
 
 
 @pytest.mark.filterwarnings("ignore::torchlogreg.ConvergenceWarning")

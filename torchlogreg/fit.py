@@ -184,7 +184,8 @@ def fit(
     names = names_of(X, feature_names, model.n_features)
     choice = None
     if optimizer is None or optimizer == AUTO:
-        choice = choose(objective, batch_size, adaptive=weighting.adaptive, n_rows=len(data))
+        adaptive, X = weighting.adaptive, data.X
+        choice = choose(objective, batch_size, adaptive=adaptive, n_rows=len(data), X=X)
         optimizer = choice.name
     instance = resolve(optimizer, objective, batch_size, OPTIMIZERS)
     schedule = None if scheduler is None else scheduler(instance)

@@ -14,6 +14,8 @@ from torch import nn
 from torch.optim import Optimizer
 
 from torchlogreg.optim.choose import AUTO, Choice, choose
+from torchlogreg.optim.coordinate_newton import CoordinateNewton
+from torchlogreg.optim.dual_coordinate import DualCoordinate
 from torchlogreg.optim.least_squares import LeastSquares
 from torchlogreg.optim.newton import Newton
 from torchlogreg.optim.newton_cg import NewtonCG
@@ -32,6 +34,8 @@ __all__ = [
     "SVRG",
     "BlockLBFGS",
     "Choice",
+    "CoordinateNewton",
+    "DualCoordinate",
     "Factory",
     "LeastSquares",
     "Newton",
@@ -58,6 +62,8 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "adamw": partial(torch.optim.AdamW, lr=0.1, weight_decay=0.0),
     "asgd": partial(torch.optim.ASGD, lr=0.1, lambd=0.0, alpha=0.0),
     "block_lbfgs": BlockLBFGS,
+    "coordinate_newton": CoordinateNewton,
+    "dual_coordinate": DualCoordinate,
     # One step is one iteration, and it converges: with max_iter=1 the default max_eval is 1, which
     # leaves the line search nothing, and tolerance_change=1e-9 stops it early.
     "lbfgs": partial(

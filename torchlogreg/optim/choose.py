@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from torch import Tensor
+
 from torchlogreg.objective import Objective
+from torchlogreg.optim.choose_sparse import for_sparse
 from torchlogreg.optim.least_squares import unsolvable
 from torchlogreg.optim.preconditioned import unsuitable
 from torchlogreg.penalties import Penalty
@@ -34,6 +37,7 @@ def choose(
     *,
     adaptive: bool = False,
     n_rows: int | None = None,
+    X: Tensor | None = None,
 ) -> Choice:
     """Name in ``OPTIMIZERS`` and the reason, in words for the result's message.
 
@@ -46,7 +50,13 @@ def choose(
         weights that change at once; under ``Focal`` it runs away where L-BFGS arrives.
     n_rows : int, optional
         How many there are; few, if it is not said.
+    X : Tensor, shape (n, p), optional
+        The rows, of which only sparse ones are looked at.
     """
+    if batch_size is None and not adaptive:
+        found = for_sparse(objective, X, NEWTON_LIMIT)
+        if found is not None:
+            return Choice(*found)
     return Choice(*_choose(objective, batch_size, adaptive=adaptive, rows=n_rows or 0))
 
 

@@ -1,0 +1,225 @@
+"""Coordinate descent over sparse rows and columns: the optimum, against other solvers' optima."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy import sparse
+
+from problems import params_of
+from torchlogreg import (
+    L1,
+    L2,
+    ElasticNet,
+    Jeffreys,
+    LinearRegression,
+    LogisticRegression,
+    Model,
+    Penalty,
+    SoftmaxRegression,
+    fit,
+)
+from torchlogreg.optim import CoordinateNewton, DualCoordinate, alpha_max
+
+F64 = torch.float64
+compiled = pytest.mark.skipif(
+    importlib.util.find_spec("numba") is None, reason="the kernels need numba"
+)
+
+
+def rows(n: int, p: int, seed: int = 0, share: float = 0.2) -> Any:
+    """Entries at random places, in columns of unlike sizes; an empty row and an empty column."""
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, p)) * (rng.random((n, p)) < share) * np.linspace(0.5, 3, p)
+    X[n // 3], X[:, p // 2] = 0, 0
+    return sparse.csr_array(X)
+
+
+def target(kind: str, X: Any) -> np.ndarray:
+    """Numbers, labels, or probabilities."""
+    rng = np.random.default_rng(1)
+    score = X @ rng.standard_normal(X.shape[1]) + rng.logistic(size=X.shape[0])
+    if kind == "linear":
+        return score
+    return (score > 0).astype(float) if kind == "logistic" else 1 / (1 + np.exp(-score))
+
+
+def made(kind: str, p: int, *, bias: bool) -> Model:
+    """An untrained model."""
+    return (LinearRegression if kind == "linear" else LogisticRegression)(p, bias=bias, dtype=F64)
+
+
+KINDS = ["linear", "logistic", "probabilities"]
+
+
+@compiled
+@pytest.mark.parametrize("shape", [(60, 90), (200, 30)])
+@pytest.mark.parametrize("alpha", [1e-2, 1.0])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_dual_optimum_is_newtons(kind: str, alpha: float, shape: tuple[int, int]) -> None:
+    X = rows(*shape)
+    y, rng = target(kind, X), np.random.default_rng(2)
+    facts = {
+        "sample_weight": rng.random(len(y)) * (rng.random(len(y)) < 0.9),
+        "offset": rng.standard_normal(len(y)),
+        "penalty": L2(alpha),
+    }
+    dual, newton = made(kind, shape[1], bias=False), made(kind, shape[1], bias=False)
+    result = fit(dual, X, y, optimizer="dual_coordinate", max_epochs=3000, tol=1e-11, **facts)
+    fit(newton, X.toarray(), y, optimizer="newton", tol=1e-12, **facts)
+    assert result.converged
+    torch.testing.assert_close(params_of(dual), params_of(newton), rtol=1e-8, atol=1e-9)
+
+
+@compiled
+@pytest.mark.parametrize("shape", [(60, 90), (200, 30)])
+@pytest.mark.parametrize("share", [0.5, 0.05])
+@pytest.mark.parametrize("penalty", [L1, ElasticNet, L2])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+def test_coordinate_newtons_optimum_is_that_of_proximal_newton(
+    kind: str, bias: bool, penalty: Any, share: float, shape: tuple[int, int]
+) -> None:
+    X = rows(*shape)
+    y, rng = target(kind, X), np.random.default_rng(2)
+    facts = {"sample_weight": rng.random(len(y)), "offset": rng.standard_normal(len(y))}
+    model, other = made(kind, shape[1], bias=bias), made(kind, shape[1], bias=bias)
+    facts["penalty"] = penalty(share * alpha_max(model, X, y, **facts))
+    result = fit(model, X, y, optimizer="coordinate_newton", tol=1e-11, max_epochs=500, **facts)
+    fit(other, X.toarray(), y, optimizer="proximal_newton", tol=1e-12, max_epochs=500, **facts)
+    assert result.converged
+    torch.testing.assert_close(params_of(model), params_of(other), rtol=1e-7, atol=1e-9)
+    if penalty is not L2:
+        assert torch.equal(model.weight == 0, other.weight == 0)
+        assert bool((model.weight == 0).any())
+
+
+@compiled
+def test_the_strongest_penalty_leaves_zero_at_once() -> None:
+    X = rows(60, 90)
+    y, model = target("logistic", X), made("logistic", 90, bias=True)
+    strongest = alpha_max(model, X, y)
+    result = fit(model, X, y, penalty=L1(1.001 * strongest), optimizer="coordinate_newton")
+    assert result.converged and not bool(model.weight.any())
+
+
+@compiled
+@pytest.mark.parametrize("name", ["dual_coordinate", "coordinate_newton"])
+def test_a_warm_start_at_the_optimum_stays_there(name: str) -> None:
+    X = rows(60, 90)
+    y, model = target("logistic", X), made("logistic", 90, bias=False)
+    fit(model, X, y, penalty=L2(0.1), optimizer="newton")
+    before = params_of(model)
+    result = fit(model, X, y, penalty=L2(0.1), optimizer=name, tol=1e-9)
+    assert result.n_epochs <= 2
+    torch.testing.assert_close(params_of(model), before, rtol=1e-9, atol=1e-10)
+
+
+@compiled
+@pytest.mark.parametrize("name", ["dual_coordinate", "coordinate_newton"])
+def test_two_fits_are_equal_to_the_last_bit(name: str) -> None:
+    X, found = rows(60, 90), []
+    for _ in range(2):
+        model = made("logistic", 90, bias=False)
+        fit(model, X, target("logistic", X), penalty=L2(0.1), optimizer=name)
+        found.append(params_of(model))
+    assert torch.equal(*found)
+
+
+@compiled
+@pytest.mark.parametrize("name", ["dual_coordinate", "coordinate_newton"])
+def test_float32_is_float32(name: str) -> None:
+    X = rows(60, 90)
+    y = target("logistic", X)
+    narrow = LogisticRegression(90, bias=False, dtype=torch.float32)
+    wide = made("logistic", 90, bias=False)
+    fit(narrow, X, y, penalty=L2(0.1), optimizer=name, tol=1e-5)
+    fit(wide, X, y, penalty=L2(0.1))
+    torch.testing.assert_close(params_of(narrow).double(), params_of(wide), rtol=1e-3, atol=1e-4)
+
+
+@compiled
+def test_extreme_rows_keep_every_number_finite() -> None:
+    X = rows(60, 90) * 1e6
+    model = made("logistic", 90, bias=False)
+    y = target("logistic", X)
+    fit(model, X, y, penalty=L2(1e-6), optimizer="dual_coordinate", tol=0, max_epochs=20)
+    assert bool(torch.isfinite(model.weight).all())
+
+
+REFUSED: dict[str, tuple[Model, Penalty | None, str]] = {
+    "intercept": (made("logistic", 90, bias=True), L2(0.1), "make the model with bias=False"),
+    "no penalty": (made("logistic", 90, bias=False), None, "needs the penalty L2, not None"),
+    "elastic net": (made("logistic", 90, bias=False), ElasticNet(0.1), "cannot minimise the non-"),
+    "softmax": (SoftmaxRegression(90, 3, dtype=F64), L2(0.1), "use optimizer='newton_cg'"),
+}
+
+
+@compiled
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_has_no_such_dual_is_refused_with_the_cure(case: str) -> None:
+    model, penalty, message = REFUSED[case]
+    X = rows(60, 90)
+    with pytest.raises(ValueError, match=message) as caught:
+        fit(model, X, target("logistic", X), penalty=penalty, optimizer="dual_coordinate")
+    assert "\n" not in str(caught.value)
+
+
+@compiled
+@pytest.mark.parametrize("name", ["dual_coordinate", "coordinate_newton"])
+def test_dense_rows_are_refused_with_the_cure(name: str) -> None:
+    X = rows(60, 90)
+    model = made("logistic", 90, bias=False)
+    with pytest.raises(ValueError, match="walks over sparse"):
+        fit(model, X.toarray(), target("logistic", X), penalty=L2(0.1), optimizer=name)
+
+
+@compiled
+def test_jeffreys_is_refused() -> None:
+    X = rows(200, 30)
+    with pytest.raises(ValueError, match="needs a penalty of kinks and squares, not Jeffreys"):
+        fit(
+            made("logistic", 30, bias=True),
+            X,
+            target("logistic", X),
+            penalty=Jeffreys(),
+            optimizer="coordinate_newton",
+        )
+
+
+@pytest.mark.parametrize("kind", [DualCoordinate, CoordinateNewton])
+def test_without_a_compiler_the_cure_is_named(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    X = rows(60, 90)
+    for module in ("dual_coordinate", "coordinate_newton"):
+        monkeypatch.setattr(f"torchlogreg.optim.{module}.installed", lambda: False)
+    model = made("logistic", 90, bias=False)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install torchlogreg\[fast\], or use"):
+        fit(model, X, target("logistic", X), penalty=L2(0.1), optimizer=kind)
+
+
+@pytest.mark.parametrize("kind", [DualCoordinate, CoordinateNewton])
+def test_steps_are_whole(kind: Any) -> None:
+    with pytest.raises(ValueError, match="lr"):
+        kind(made("logistic", 3, bias=False).parameters(), lr=2.0)
+
+
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize("penalty", [L1(1e-3), L2(1e-3)])
+def test_large_sparse_rows_are_walked_over_where_that_is_compiled(
+    penalty: Penalty, there: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torchlogreg.inputs import make_data
+    from torchlogreg.objective import Objective
+    from torchlogreg.optim import choose
+
+    monkeypatch.setattr("torchlogreg.optim.dual_coordinate.installed", lambda: there)
+    model = LogisticRegression(3000, bias=False, dtype=F64)
+    X = sparse.random_array((2000, 3000), density=0.1, rng=np.random.default_rng(0))
+    data = make_data(model, X, target("logistic", X))
+    chosen = choose(Objective(model, None, penalty), None, n_rows=2000, X=data.X).name
+    walks = {"L1": "coordinate_newton", "L2": "dual_coordinate"}[type(penalty).__name__]
+    assert (chosen == walks) == there

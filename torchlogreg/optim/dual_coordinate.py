@@ -1,0 +1,203 @@
+"""Dual coordinate descent for L2 and sparse rows, as a ``torch.optim.Optimizer``."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from torchlogreg.data import Batch
+from torchlogreg.losses import Loss, binary_nll, squared_error
+from torchlogreg.models import LinearRegression, LogisticRegression
+from torchlogreg.objective import Closure, Objective
+from torchlogreg.optim.requirements import our_closure
+from torchlogreg.penalties import L2
+from torchlogreg.sparse import SparseRows
+
+KINDS: dict[Loss, str] = {squared_error: "squared", binary_nll: "binary"}
+
+HEIGHT = 32
+"""Rows that stay together when their order is shuffled: single ones are not found in the cache. The
+order is kept: a new one each epoch takes a third more epochs."""
+
+AFRESH = 8
+"""Epochs after which ``weight`` is summed anew, so that roundings do not pile up."""
+
+
+@dataclass(slots=True, eq=False)
+class Duals:
+    """What is known of every row, (n,) each, and what does not change.
+
+    ``slopes`` are the dual variables, minus the derivative of the row's loss at ``scores``;
+    ``weight = sum_i step_i slopes_i x_i``.
+    """
+
+    X: SparseRows
+    batch: Batch
+    order: np.ndarray[Any, Any]
+    step: np.ndarray[Any, Any]
+    squares: np.ndarray[Any, Any]
+    offset: np.ndarray[Any, Any]
+    slopes: np.ndarray[Any, Any]
+    scores: np.ndarray[Any, Any]
+
+    def weight(self) -> Tensor:
+        """``weight`` (1, p) of the slopes."""
+        return torch.from_numpy(self.step * self.slopes)[None] @ self.X
+
+
+class DualCoordinate(Optimizer):
+    """Maximises the dual objective one row at a time; one ``step`` is one epoch over the rows.
+
+    At an optimum with ridge ``alpha`` the weights are a sum of rows,
+
+        weight = sum_i step_i u_i x_i,    u_i = -loss_i'(x_i . weight),    step_i = s_i / (alpha n)
+
+    with ``s_i`` the sample weights. Each row's equation is solved exactly with the others held, and
+    ``weight`` follows at the price of the row's stored entries.
+
+    1. Once for the same rows: ``u_i`` from the scores at the present weights; zero where these are.
+    2. For each row: the score ``t``, then ``t' = t + step_i |x_i|^2 (-loss_i'(t') - u_i)`` by
+       Newton's method in a bracket (squared error: by formula), then ``weight``.
+    3. After every few epochs ``weight`` from its sum.
+
+    Fast where ``|x_i|^2 / (alpha n)`` is moderate, as with scikit-learn's ``C`` near 1 and rows of
+    about unit entries; slow for weak penalties. No intercept is trained: it has no penalty, and so
+    no sum of rows. A numba kernel walks the rows.
+
+    Parameters
+    ----------
+    params : iterable of nn.Parameter
+        All trainable parameters of the model: its ``weight``.
+    lr : float
+        Only 1: each row is solved exactly.
+    generator : torch.Generator, optional
+        Source of the order of rows, on the CPU. Default: one of its own, seeded with 0.
+
+    Raises
+    ------
+    ValueError
+        If ``lr`` is not 1; in ``step``, for anything but linear and logistic regression of sparse
+        rows with ``L2`` and no trained intercept.
+    ModuleNotFoundError
+        In ``step``, without numba.
+    TypeError
+        In ``step``, if the closure is not one of :class:`torchlogreg.objective.Closure`.
+
+    References
+    ----------
+    Yu, Huang and Lin, Dual coordinate descent methods for logistic regression and maximum entropy
+    models, Mach. Learn. 85 (2011); Shalev-Shwartz and Zhang, Stochastic dual coordinate ascent
+    methods for regularized loss minimization, J. Mach. Learn. Res. 14 (2013).
+    """
+
+    needs_full_batch = True
+    handles_nonsmooth = False
+    _duals: Duals | None = None  # of the class, since a copy takes only its state along
+    _generator: torch.Generator | None = None
+    _epochs = 0
+
+    def __init__(
+        self,
+        params: Iterable[nn.Parameter],
+        lr: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        if lr != 1:
+            raise ValueError(f"DualCoordinate solves rows exactly, lr=1, not {lr=}")
+        super().__init__(params, {"lr": lr})
+        self._generator = generator
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Tensor:  # type: ignore[override]
+        """One epoch; returns the value before it, as torch's optimizers do."""
+        closure = our_closure(closure, self)
+        if reason := unsuitable(closure.objective, closure.batch.X):
+            raise ValueError(reason)
+        if not installed():
+            raise ModuleNotFoundError(
+                "DualCoordinate walks from row to row, which needs numba; pip install "
+                "torchlogreg[fast], or use optimizer='newton_cg'"
+            )
+        value: Tensor = closure()
+        weight = closure.objective.model.weight
+        duals = self._of(closure)
+        if self._epochs % AFRESH == 0:  # 3
+            weight.copy_(duals.weight())
+        self._run(duals, closure.objective.loss, weight)
+        return value
+
+    def _run(self, duals: Duals, loss: Loss, weight: nn.Parameter) -> None:
+        """Step 2, in place."""
+        from torchlogreg.kernels.coordinate import DUAL
+
+        rows = duals.X.entries.rows
+        moved = weight.detach()[0].clone().numpy()
+        y = duals.batch.y.numpy()
+        own = (y, duals.offset, duals.step, duals.squares, duals.slopes, duals.scores)
+        entries = (rows.indptr, rows.indices.view(unsigned(rows.indices)), rows.data)
+        DUAL[KINDS[loss]](duals.order, HEIGHT, *entries, *own, moved)
+        weight.copy_(torch.from_numpy(moved)[None])
+        self._epochs += 1
+
+    def _of(self, closure: Closure) -> Duals:
+        """Duals of these rows under these weights; step 1."""
+        known, batch = self._duals, closure.batch
+        if known is not None and known.batch is batch:
+            return known
+        objective = closure.objective
+        model, penalty = objective.model, objective.penalty
+        alpha = 0.0 if penalty is None else penalty.alpha
+        X: Any = batch.X
+        step = (batch.sample_weight / (alpha * len(batch))).numpy()
+        fixed = model.intercepts().detach().expand(len(batch)).clone()
+        if batch.offset is not None:
+            fixed += batch.offset.reshape(-1)
+        scores = torch.zeros_like(fixed)
+        slopes = torch.zeros_like(fixed)
+        if bool(model.weight.any()):
+            scores = (X @ model.weight.T)[:, 0] + fixed
+            mean = torch.sigmoid(scores) if objective.loss is binary_nll else scores
+            slopes = (batch.y - mean) * (1 if objective.loss is binary_nll else 2)
+        squares = X.square().sum(1).numpy()
+        own = (fixed.numpy(), slopes.numpy(), scores.numpy())
+        source = self._generator or torch.Generator().manual_seed(0)
+        order = torch.randperm(-(-len(batch) // HEIGHT), generator=source).numpy()
+        self._duals, self._epochs = Duals(X, batch, order, step, squares, *own), 0
+        return self._duals
+
+
+def unsigned(places: np.ndarray[Any, Any]) -> type:
+    """The type of the same places that numba need not ask for their sign."""
+    return np.uint32 if places.dtype == np.int32 else np.uint64
+
+
+def installed() -> bool:
+    """Whether there is a compiler for the kernel."""
+    return importlib.util.find_spec("numba") is not None
+
+
+def unsuitable(objective: Objective, X: Tensor) -> str:
+    """Why dual coordinate descent cannot serve, and the cure; empty if it can."""
+    model, penalty = objective.model, objective.penalty
+    if type(model) not in (LinearRegression, LogisticRegression) or objective.loss not in KINDS:
+        return (
+            f"DualCoordinate knows linear and logistic regression with their own losses, not this "
+            f"{type(model).__name__}; use optimizer='newton_cg'"
+        )
+    if type(penalty) is not L2 or not penalty.alpha > 0:
+        return f"DualCoordinate needs the penalty L2, not {penalty!r}; use optimizer='newton_cg'"
+    if len(objective.params) != 1 or objective.params[0] is not model.weight:
+        return (
+            "DualCoordinate trains weights alone; make the model with bias=False, or use "
+            "optimizer='newton_cg'"
+        )
+    if not isinstance(X, SparseRows):
+        return "DualCoordinate walks over sparse rows; pass scipy.sparse.csr_array(X)"
+    return ""
