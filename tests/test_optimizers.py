@@ -44,6 +44,7 @@ LOOSE = {
 ONLY = {
     "coordinate_newton": ("none", r"(knows linear and logistic|walks over sparse)"),
     "dual_coordinate": ("none", r"(knows linear and logistic|trains weights alone)"),
+    "kernel_newton": (("linear", "logistic", "softmax"), r"not this OrdinalRegression"),
     "least_squares": ("linear", r"LinearRegression only, not .*; use optimizer="),
     "block_lbfgs": ("softmax", r"BlockLBFGS solves SoftmaxRegression with its own loss only"),
 }

@@ -26,6 +26,7 @@ from torchlogreg.optim.proximal_newton import ProximalNewton
 from torchlogreg.optim.resolve import resolve
 from torchlogreg.optim.subsampled import SubsampledNewton
 from torchlogreg.optim.variance_reduced import SAGA, SVRG
+from torchlogreg.optim.wide import KernelNewton
 
 __all__ = [
     "AUTO",
@@ -37,6 +38,7 @@ __all__ = [
     "CoordinateNewton",
     "DualCoordinate",
     "Factory",
+    "KernelNewton",
     "LeastSquares",
     "Newton",
     "NewtonCG",
@@ -64,6 +66,7 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "block_lbfgs": BlockLBFGS,
     "coordinate_newton": CoordinateNewton,
     "dual_coordinate": DualCoordinate,
+    "kernel_newton": KernelNewton,
     # One step is one iteration, and it converges: with max_iter=1 the default max_eval is 1, which
     # leaves the line search nothing, and tolerance_change=1e-9 stops it early.
     "lbfgs": partial(

@@ -1,0 +1,212 @@
+"""A ridge problem in the space of its rows: ``weight = A' X`` for one multiplier a row and score.
+
+At an optimum ``alpha weight`` is minus a sum of the rows times their slopes, so it is enough to
+look among the sums of rows (the representer theorem; Kimeldorf and Wahba, 1971). With ``K`` the
+inner products of the rows and ``U = K A + c B`` the scores,
+
+    minimise  sum_i q_i loss_i(U_i) + alpha / 2 trace(A' K A),     q = sample_weight / n
+
+A gradient ``X' G`` is held as its multipliers ``G``, lengths are ``trace(G' K G)``, and conjugate
+gradients are those of the columns' space, iteration by iteration, at one product with ``K`` each.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from torchlogreg.closed_form import losses_and_slopes
+from torchlogreg.data import Batch
+from torchlogreg.losses import categorical_nll, squared_error
+from torchlogreg.objective import Objective
+
+MOST_STEPS, MOST_PRODUCTS = 100, 300
+"""Of Newton's method among the rows, and of conjugate gradients in one of them."""
+
+
+class Multipliers:
+    """A point or a step: ``A`` (n, r), ``K A`` (n, r) and the intercepts ``B`` (r,) over ``c``.
+
+    They lie in one vector, since for a few thousand rows it is calls that take time.
+    """
+
+    def __init__(self, A: Tensor, KA: Tensor, B: Tensor) -> None:
+        self.vector = torch.cat((A.flatten(), KA.flatten(), B))
+        self.A, self.KA, self.B = self._views(*A.shape)
+
+    def _views(self, n: int, r: int) -> tuple[Tensor, Tensor, Tensor]:
+        A, KA, B = self.vector.split_with_sizes((n * r, n * r, r))
+        return A.view(n, r), KA.view(n, r), B
+
+    def plus(self, step: Multipliers, length: float) -> Multipliers:
+        """``self + length * step``, anew."""
+        found = copy.copy(self)
+        found.vector = torch.add(self.vector, step.vector, alpha=length)
+        found.A, found.KA, found.B = found._views(*self.A.shape)
+        return found
+
+    def add_(self, step: Multipliers, length: float) -> None:
+        """The same in place."""
+        self.vector.add_(step.vector, alpha=length)
+
+    def dot(self, G: Tensor, at_B: Tensor) -> float:
+        """Inner product with the gradient that has the multipliers ``G`` and ``at_B``."""
+        product = torch.dot(self.KA.flatten(), G.flatten())
+        return float(product + torch.dot(self.B, at_B))  # waits for the device
+
+
+class RowProblem:
+    """The objective on all rows, in the dtype of a kernel.
+
+    Parameters
+    ----------
+    objective : Objective
+        Its penalty is ``L2``.
+    batch : Batch
+    matrix : Tensor, shape (n, n)
+        ``K``.
+    alpha : float
+        Strength of the penalty in the units of ``K``.
+
+    Attributes
+    ----------
+    c : float
+        Unit of the intercepts, in which a column of ones is as long as an average direction; 0
+        without intercepts.
+    """
+
+    def __init__(self, objective: Objective, batch: Batch, matrix: Tensor, alpha: float) -> None:
+        self._model, self._loss, self._K, self._alpha = (
+            objective.model, objective.loss, matrix, alpha,
+        )  # fmt: skip
+        self._q = (batch.sample_weight / len(batch)).to(matrix)
+        self._y = batch.y.to(matrix) if batch.y.is_floating_point() else batch.y
+        self._offset = None if batch.offset is None else batch.offset.to(matrix)
+        self.c = 0.0 if objective.model.bias is None else len(batch) ** -0.5
+
+    def minimised(self, accuracy: float, tightest: float) -> Multipliers:
+        """Newton's method from zero.
+
+        1. Value, slopes and gradient; free of products with ``K``.
+        2. Direction by conjugate gradients, to a residual that shrinks as the gradient does
+           (Eisenstat and Walker, 1996).
+        3. Backtracking (Armijo); a value costs no product either.
+
+        Parameters
+        ----------
+        accuracy : float
+            Promised decrease, as a share of the value, after which it ends.
+        tightest : float
+            Relative residual that no direction needs to fall below.
+        """
+        n, r = len(self._q), len(self._model.weight)
+        at = Multipliers(*(self._K.new_zeros(shape) for shape in ((n, r), (n, r), (r,))))
+        before = float("inf")
+        value, slopes, eta = self._evaluate(at)
+        for _ in range(MOST_STEPS):
+            G = slopes + self._alpha * at.A  # 1
+            at_B = self.c * slopes.sum(0)
+            KG = self._K @ G
+            size = Multipliers(G, KG, at_B).dot(G, at_B)
+            share = min(max(0.9 * size / before, tightest), 0.3) if before < torch.inf else 0.3
+            step = self.direction(self.curvature(eta), G, at_B, share, KG)  # 2
+            slope, length = step.dot(G, at_B), 1.0
+            rounding = 16 * torch.finfo(G.dtype).eps * float(value)
+            while True:  # 3
+                ahead = at.plus(step, length)
+                tried, slopes, eta = self._evaluate(ahead)
+                if float(tried - value) <= 1e-4 * length * slope + rounding or length < 1e-6:
+                    break
+                length /= 2
+            at, value, before = ahead, tried, size
+            if not -slope > accuracy * float(value):  # NaN ends it, too
+                break
+        return at
+
+    def direction(
+        self,
+        curvature: Callable[[Tensor], Tensor],
+        G: Tensor,
+        at_B: Tensor,
+        share: float,
+        KG: Tensor | None = None,
+    ) -> Multipliers:
+        """Newton's step by conjugate gradients, to the relative residual ``share``.
+
+        Parameters
+        ----------
+        curvature : callable
+            What :meth:`curvature` returned.
+        G, at_B : Tensor, shapes (n, r) and (r,)
+            Multipliers of the gradient.
+        share : float
+        KG : Tensor, shape (n, r), optional
+            Saves a product where it is known.
+        """
+        left = Multipliers(-G, -(self._K @ G if KG is None else KG), -at_B)
+        found, search = left.plus(left, -1.0), left.plus(left, 0.0)
+        size = left.dot(left.A, left.B)
+        goal = share**2 * size
+        for _ in range(MOST_PRODUCTS if size > 0 else 0):
+            product, at_ones = self._bent(curvature, search)
+            bend = search.dot(product, at_ones)
+            if not bend > 0:
+                break
+            length = size / bend
+            found.add_(search, length)
+            left.add_(Multipliers(product, self._K @ product, at_ones), -length)
+            after = left.dot(left.A, left.B)
+            if not after > max(goal, 0.0):  # of a rough kernel lengths can be negative
+                break
+            search.vector.mul_(after / size).add_(left.vector)
+            size = after
+        return found
+
+    def _bent(
+        self, curvature: Callable[[Tensor], Tensor], search: Multipliers
+    ) -> tuple[Tensor, Tensor]:
+        """Multipliers (n, r) and (r,) of the product of the Hessian with ``search``."""
+        if not self.c:
+            bent = curvature(search.KA)
+            return bent.add_(search.A, alpha=self._alpha), search.B
+        bent = curvature(search.KA + self.c * search.B)
+        at_ones = self.c * bent.sum(0)
+        return bent.add_(search.A, alpha=self._alpha), at_ones
+
+    def curvature(self, eta: Tensor) -> Callable[[Tensor], Tensor]:
+        """The map from changes of scores (n, r) to changes of their weighted slopes (n, r)."""
+        q = self._q[:, None]
+        if self._loss is squared_error:
+            twice = 2 * q
+            return lambda change: twice * change
+        if self._loss is not categorical_nll:
+            bend = torch.sigmoid(eta) * torch.sigmoid(-eta) * q
+            return lambda change: bend * change
+        shares, first = torch.softmax(eta, dim=1), eta.shape[1] - len(self._model.weight)
+        q = q if self._y.ndim == 1 else q * self._y.sum(1, keepdim=True)
+
+        def times(change: Tensor) -> Tensor:
+            full = self._model.mix(change)
+            mean = (shares * full).sum(1, keepdim=True)
+            return (q * shares * (full - mean))[:, first:]
+
+        return times
+
+    def slopes(self, eta: Tensor) -> tuple[Tensor, Tensor]:
+        """Weighted sum of the losses, and weighted slopes by the scores (n, r)."""
+        losses, slopes = losses_and_slopes(self._loss, eta, self._y)
+        first = eta.shape[1] - len(self._model.weight)
+        return torch.dot(self._q, losses), slopes[:, first:] * self._q[:, None]
+
+    def _evaluate(self, at: Multipliers) -> tuple[Tensor, Tensor, Tensor]:
+        """Value, weighted slopes (n, r) and eta (n, k)."""
+        scores = at.KA + self.c * at.B
+        if self._offset is not None:
+            scores = scores + self._offset.view(len(scores), -1)
+        eta = self._model.mix(scores)
+        value, slopes = self.slopes(eta)
+        ridge = torch.dot(at.A.flatten(), at.KA.flatten())
+        return value + 0.5 * self._alpha * ridge, slopes, eta
