@@ -25,7 +25,7 @@ LAYERS: list[str] = [
     "analytic audit base closed_form combinators configuration design gram models units weighting",
     "curvature inputs jeffreys kernels names objective passes remembered scaling small",
     "optim",
-    "convergence diagnostics fit inference settings state viz",
+    "convergence diagnostics fit inference reweighting settings state viz",
     "hooks",
     "estimators",
     "compat",

@@ -31,6 +31,7 @@ class ClassMean(Weighting):
 
     def __init__(self, rows: Weighting | Rule | None = None) -> None:
         self.rows = BoostMisclassified() if rows is None else as_weighting(rows)
+        self.settles = self.rows.settles  # type: ignore[misc]
 
     def update(self, snapshot: Snapshot) -> Any:
         """The state of the row weighting."""
@@ -66,6 +67,7 @@ class Smoothed(Weighting):
             raise ValueError(f"rate is {rate}, but it lies in (0, 1]: 1 follows at once")
         self.weighting = as_weighting(weighting)
         self.rate = float(rate)
+        self.settles = self.weighting.settles  # type: ignore[misc]
         self.needs_classes = self.weighting.needs_classes  # type: ignore[misc]
 
     def update(self, snapshot: Snapshot) -> Any:
@@ -101,6 +103,7 @@ class Product(Weighting):
             raise ValueError("Product() multiplies nothing; name a weighting, or use Uniform()")
         self.weightings = tuple(as_weighting(w) for w in weightings)
         self.adaptive = any(w.adaptive for w in self.weightings)  # type: ignore[misc]
+        self.settles = all(w.settles or not w.adaptive for w in self.weightings)  # type: ignore[misc]
         self.needs_classes = any(w.needs_classes for w in self.weightings)  # type: ignore[misc]
 
     def update(self, snapshot: Snapshot) -> Any:

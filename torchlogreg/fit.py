@@ -20,16 +20,16 @@ from torchlogreg.data import minibatches
 from torchlogreg.diagnostics.closing import Closing
 from torchlogreg.diagnostics.diagnosis import Diagnosis
 from torchlogreg.diagnostics.wording import names_of
-from torchlogreg.inputs import make_data, refuse_one_class
+from torchlogreg.inputs import make_data
 from torchlogreg.losses import Loss
 from torchlogreg.objective import Objective
 from torchlogreg.optim import AUTO, OPTIMIZERS, Choice, choose, resolve
 from torchlogreg.penalties import Penalty
-from torchlogreg.sample_weights import checked_weights, mean_one
+from torchlogreg.reweighting import reweight
 from torchlogreg.settings import check_numbers, check_parts, checked_hooks, weighting_for
 from torchlogreg.state import FitState, Hook, wake
 from torchlogreg.threads import threads_for
-from torchlogreg.weighting import Snapshot, Uniform, Weighting
+from torchlogreg.weighting import Uniform, Weighting
 
 
 @dataclass(frozen=True)
@@ -184,8 +184,10 @@ def fit(
     names = names_of(X, feature_names, model.n_features)
     choice = None
     if optimizer is None or optimizer == AUTO:
-        adaptive, X = weighting.adaptive, data.X
-        choice = choose(objective, batch_size, adaptive=adaptive, n_rows=len(data), X=X)
+        adaptive, settles = weighting.adaptive, weighting.settles
+        choice = choose(
+            objective, batch_size, adaptive=adaptive, settles=settles, n_rows=len(data), X=data.X
+        )
         optimizer = choice.name
     instance = resolve(optimizer, objective, batch_size, OPTIMIZERS)
     schedule = None if scheduler is None else scheduler(instance)
@@ -235,7 +237,7 @@ def _train(
     memory, alarm = None, 0.0
     for epoch in range(1, state.max_epochs + 1):
         if not isinstance(weighting, Uniform) and (epoch == 1 or weighting.adaptive):
-            memory = _reweight(state, memory)
+            memory = reweight(state, memory)
         for batch in minibatches(state.data, batch_size, generator):
             state.loss = optimizer.step(objective.closure(batch, state.data))  # type: ignore[assignment, arg-type]
             state.step += 1
@@ -252,25 +254,6 @@ def _train(
             schedule.step(float(state.value))
         elif schedule is not None:
             schedule.step()
-
-
-def _reweight(state: FitState, memory: Any) -> Any:
-    """New sample weights for this epoch; returns what the weighting wants to remember."""
-    memory_is_first = memory is None
-    eta, losses = state.rows
-    predicted = state.model.predict(eta)
-    snapshot = Snapshot(state.data.y, eta, losses, predicted, memory, state.own_weight)
-    memory = state.weighting.update(snapshot)
-    new = state.own_weight * state.weighting.factor(memory, snapshot)
-    total = new.sum()
-    if not bool((new >= 0).all() & (total > 0) & torch.isfinite(total)):  # waits for the device
-        checked_weights(new, len(new), f"weighting {type(state.weighting).__name__}")
-    if memory_is_first and state.objective.own_loss:
-        refuse_one_class(state.model, state.data.y, new)
-    new = mean_one(new)
-    state.weight_change = (new - state.data.sample_weight).abs().max()
-    state.data = state.data.reweighted(new)
-    return memory
 
 
 def _result(state: FitState, tol: float, choice: Choice | None, *, minibatches: bool) -> FitResult:

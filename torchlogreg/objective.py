@@ -26,7 +26,7 @@ from torchlogreg.data import Batch
 from torchlogreg.losses import Loss
 from torchlogreg.passes import Found, evaluate, total
 from torchlogreg.penalties import Penalty
-from torchlogreg.remembered import Evaluation, Expansion, Remembered
+from torchlogreg.remembered import Evaluation, Remembered
 from torchlogreg.small import Logits, flat
 from torchlogreg.units import Units
 
@@ -140,12 +140,9 @@ class Objective:
         self, batch: Batch, found: Found, logits: Logits | None = None, *, keep: bool = True
     ) -> Evaluation:
         """What was found on ``batch`` at the current parameters, by whatever way."""
-        at = [p.detach().clone() for p in self.params] if keep else []
-        versions = [p._version for p in self.params]
-        evaluation = Evaluation(batch, self.penalty, at, versions, found, logits)
-        if keep:
-            self._remembered.keep(evaluation)
-        return evaluation
+        if not keep:
+            return Evaluation(batch, self.penalty, [], [], found, logits)
+        return self._remembered.keep(batch, self.penalty, found, logits)
 
     def units(self, data: Batch) -> Units:
         """Units of columns and response; computed once for the same rows."""
@@ -157,9 +154,9 @@ class Objective:
         return self._remembered.units(data, numeric=numeric)
 
     @torch.no_grad()
-    def curvature(self, batch: Batch) -> Tensor:
-        """Gauss-Newton matrix of the smooth value on ``batch``, (P, P)."""
-        model, penalty, known = self.model, self.penalty, self.known(batch)
+    def curvature(self, batch: Batch, known: Evaluation | None) -> Tensor:
+        """Gauss-Newton matrix of the smooth value on ``batch``, (P, P); ``known`` saves a pass."""
+        model, penalty = self.model, self.penalty
         if known is not None and known.logits is not None:
             small = self._remembered.small(batch, self.loss, penalty)
             if small is not None:
@@ -212,9 +209,8 @@ class Closure:
         return evaluation.value
 
     def look(self) -> Tensor:
-        """Smooth value, whose gradient is remembered: for a step that is likely to be taken."""
-        self.objective.evaluations += 1
-        return self._evaluate().value
+        """Smooth value, with its gradient remembered: for a step that is likely to be taken."""
+        return self.found().value
 
     @torch.no_grad()
     def value(self, smooth_only: bool = False, *, eta: Tensor | None = None) -> Tensor:
@@ -244,15 +240,20 @@ class Closure:
         """Gradient of the smooth value, (P,); leaves ``p.grad`` alone."""
         return self._evaluate().gradient.clone()
 
-    def expansion(self) -> Expansion:
-        """Value, gradient and Gauss-Newton matrix from the same pass; leaves ``p.grad`` alone."""
+    def found(self) -> Found:
+        """Smooth value and gradient, remembered, so not to be changed; leaves ``p.grad`` alone."""
         self.objective.evaluations += 1
-        found = self._evaluate()
-        return Expansion(found.value, found.gradient, self.hessian())
+        return self._evaluate()
+
+    def expansion(self) -> tuple[Found, Tensor]:
+        """The same, and the Gauss-Newton matrix (P, P), from one pass."""
+        self.objective.evaluations += 1
+        last = self.objective.evaluate(self.batch, keep=self.batch is self.data)
+        return last.found, self.objective.curvature(self.batch, last)
 
     def hessian(self) -> Tensor:
         """Gauss-Newton matrix of the smooth value, (P, P), positive semi-definite."""
-        return self.objective.curvature(self.batch)
+        return self.objective.curvature(self.batch, self.objective.known(self.batch))
 
     def hessian_product(self, v: Tensor) -> Tensor:
         """``hessian() @ v`` for ``v`` (P,), in two passes over the rows and no (P, P) matrix."""
@@ -296,5 +297,4 @@ class Closure:
             ahead = at - step * gradient[: at.numel()].view_as(at)
             moved = ((at - penalty.prox(ahead, step)) / step).flatten()
             gradient = torch.cat((moved, gradient[at.numel() :]))
-        largest: Tensor = torch.linalg.vector_norm(gradient / scale, torch.inf)
-        return largest
+        return torch.linalg.vector_norm(gradient / scale, torch.inf)  # type: ignore[no-any-return]

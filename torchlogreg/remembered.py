@@ -30,14 +30,6 @@ class Evaluation(NamedTuple):
     logits: Logits | None = None
 
 
-class Expansion(NamedTuple):
-    """Smooth value (scalar), gradient (P,) and Gauss-Newton matrix (P, P): not to be changed."""
-
-    value: Tensor
-    gradient: Tensor
-    matrix: Tensor
-
-
 class _Ready(NamedTuple):
     """Few rows made ready, and what would make them stale."""
 
@@ -71,9 +63,14 @@ class Remembered:
             return None
         return last if last.batch is batch or _same_rows(last.batch, batch) else None
 
-    def keep(self, evaluation: Evaluation) -> None:
+    def keep(
+        self, batch: Batch, penalty: Penalty | None, found: Found, logits: Logits | None
+    ) -> Evaluation:
         """Until the parameters move."""
-        self._last = evaluation
+        at = [p.detach().clone() for p in self._params]
+        versions = [p._version for p in self._params]
+        self._last = evaluation = Evaluation(batch, penalty, at, versions, found, logits)
+        return evaluation
 
     def small(self, batch: Batch, loss: Loss, penalty: Penalty | None) -> Small | None:
         """The rows made ready, once; None where the general way is taken."""

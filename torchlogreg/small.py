@@ -12,6 +12,7 @@ for labels 0 and 1. Other targets, models and losses take the general way.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -152,6 +153,6 @@ def _suits(model: Model, loss: Loss, penalty: Penalty | None, batch: Batch) -> b
     return trained and wide and weight.dtype == X.dtype == batch.y.dtype
 
 
-def flat(params: list[nn.Parameter]) -> Tensor:
-    """All parameters as one vector (P,)."""
-    return params[0].view(-1) if len(params) == 1 else torch.cat([p.view(-1) for p in params])
+def flat(params: Sequence[Tensor]) -> Tensor:
+    """All parameters as one new vector (P,)."""
+    return torch.cat([p.detach().reshape(-1) for p in params])

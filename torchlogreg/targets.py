@@ -48,10 +48,12 @@ def probability_target(y: Tensor, dtype: torch.dtype) -> Tensor:
         If an entry lies outside [0, 1] or is NaN; names the first such row.
     """
     y = _column(y).to(dtype)
-    within = (y >= 0) & (y <= 1)  # NaN compares false, so it is refused too
-    if not bool(within.all()):
-        what = "neither a label 0 or 1 nor a probability between them"
-        _refuse(~within, y, f"is {what}; encode the classes as 0 and 1")
+    if len(y):
+        low, high = torch.aminmax(y)
+        if float(low) >= 0 and float(high) <= 1:  # NaN is neither
+            return y
+    what = "neither a label 0 or 1 nor a probability between them"
+    _refuse(~((y >= 0) & (y <= 1)), y, f"is {what}; encode the classes as 0 and 1")
     return y
 
 

@@ -55,11 +55,14 @@ class Weighting(ABC):
     ----------
     adaptive : bool
         Whether the factors follow the model, so that they are asked for anew before every epoch.
+    settles : bool
+        Of an adaptive one: whether the factors come to rest whatever the model does.
     needs_classes : bool
         Whether the rule speaks of classes, so that a numeric response cannot have it.
     """
 
     adaptive: ClassVar[bool] = True
+    settles: ClassVar[bool] = False
     needs_classes: ClassVar[bool] = True
 
     def __call__(self, snapshot: Snapshot) -> Tensor:
@@ -174,6 +177,8 @@ class BoostMisclassified(Weighting):
         self.boost = float(factor)
         self.cap = float(cap)
         self.sticky = sticky
+        # Each row then changes a few times, and never back.
+        self.settles = sticky and math.isfinite(self.cap)  # type: ignore[misc]
 
     def update(self, snapshot: Snapshot) -> Tensor:
         """Multiply where wrong; keep or reset where right."""

@@ -38,10 +38,16 @@ class Centred:
     batch: Batch | None = None
 
     @classmethod
-    def of(cls, X: Tensor) -> Centred:
-        """Up to four passes over ``X``; nothing is copied yet."""
-        wide = torch.float32 if X.device.type == "mps" else torch.float64
-        if X.numel() <= FEW and _is_near(X.to(wide)):
+    def of(cls, X: Tensor, size: Tensor | None = None) -> Centred:
+        """Up to three passes over ``X``; nothing is copied yet.
+
+        Parameters
+        ----------
+        X : Tensor, shape (n, p)
+        size : Tensor, shape (p,), optional
+            Root mean squares of the columns, if they are known.
+        """
+        if size is not None and X.numel() <= FEW and _is_near(X.to(size.dtype), size):
             return cls(X, None)
         least, most = X.amin(0), X.amax(0)
         middle, span = 0.5 * least + 0.5 * most, most - least
@@ -76,7 +82,7 @@ def near_zero(closure: Closure, memory: Centred | None) -> Iterator[tuple[Closur
     """
     model, batch = closure.objective.model, closure.batch
     if memory is None or memory.X is not batch.X:
-        memory = Centred.of(batch.X)
+        memory = Centred.of(batch.X, closure.objective.units(closure.data).columns)
     if memory.centre is None or not _can_move(model):
         yield closure, memory
         return
@@ -89,15 +95,15 @@ def near_zero(closure: Closure, memory: Centred | None) -> Iterator[tuple[Closur
         _move(model, centre, -1.0)
 
 
-def _is_near(X: Tensor) -> bool:
-    """Whether means and squares, cheaper than extremes, prove that no column is far from zero.
+def _is_near(X: Tensor, size: Tensor) -> bool:
+    """Whether means, cheaper than extremes, prove that no column is far from zero.
 
     A span is at least two standard deviations, and the middle within half a span of the mean: a
-    mean of less than three standard deviations is a middle of less than two spans.
+    mean of less than three standard deviations, or 0.94 of the size, is a middle of less than two
+    spans.
     """
-    ones = X.new_ones(len(X))
-    total, squares = ones @ X, ones @ X.square()
-    return bool((total.square() < 0.8 * len(X) * squares).all())  # squares may overflow
+    share = (X.new_ones(len(X)) @ X).div_(size * (0.9 * len(X)))
+    return bool(torch.linalg.vector_norm(share, torch.inf) < 1)
 
 
 def _can_move(model: Model) -> bool:

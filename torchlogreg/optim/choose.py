@@ -40,6 +40,7 @@ def choose(
     batch_size: int | None,
     *,
     adaptive: bool = False,
+    settles: bool = False,
     n_rows: int | None = None,
     X: Tensor | None = None,
 ) -> Choice:
@@ -52,6 +53,8 @@ def choose(
     adaptive : bool
         Whether sample weights follow the model. Newton then goes all the way to the optimum of
         weights that change at once; under ``Focal`` it runs away where L-BFGS arrives.
+    settles : bool
+        Whether such weights come to rest whatever the model does: Newton then ends as ever.
     n_rows : int, optional
         How many there are; few, if it is not said.
     X : Tensor, shape (n, p), optional
@@ -61,7 +64,15 @@ def choose(
         found = for_sparse(objective, X, NEWTON_LIMIT)
         if found is not None:
             return Choice(*found)
+    if batch_size is None and adaptive and settles and _is_newtons(objective):
+        return Choice("newton", "sample weights follow the model, and come to rest")
     return Choice(*_choose(objective, batch_size, adaptive=adaptive, rows=n_rows or 0))
+
+
+def _is_newtons(objective: Objective) -> bool:
+    """Whether it can be minimised by Newton's method at a fair price."""
+    smooth = objective.penalty is None or objective.penalty.smooth
+    return smooth and sum(p.numel() for p in objective.params) <= NEWTON_LIMIT
 
 
 def _choose(

@@ -16,6 +16,8 @@ from torchlogreg.optim.factor import Factor
 from torchlogreg.optim.polish import can_polish, polish_
 from torchlogreg.optim.requirements import our_closure
 from torchlogreg.optim.settling import CLOSE, SETTLED, Pace, Settled
+from torchlogreg.passes import Found
+from torchlogreg.small import flat
 
 ILL = 2e-2
 """Squared pivot of the curvature, scaled, below which rounding costs two digits."""
@@ -114,9 +116,8 @@ class Newton(Optimizer):
     def _finish(self, closure: Closure, done: Iteration) -> bool:
         """Whether that was the last step, or the last digits could be had at once."""
         self._pace = pace = Pace() if self._pace is None else self._pace
-        promised = abs(float(done.slope))
-        pace.record(closure.batch, promised)
-        if not promised <= NEAR * abs(float(done.value)):
+        pace.record(closure.batch, done.promised)
+        if not done.promised <= NEAR * done.size:
             return False
         self.pivot = done.factor.pivot
         worth = self.pivot < ILL and (pace.left <= CLOSE or pace.rate > 0.5)
@@ -126,11 +127,16 @@ class Newton(Optimizer):
 
 
 class Iteration(NamedTuple):
-    """What an iteration knew before its step: smooth value, slope along the step, curvature."""
+    """What an iteration knew before its step: smooth value, slope along the step, curvature.
+
+    ``size`` and ``promised`` are the absolute values of the first two, as floats.
+    """
 
     value: Tensor
     slope: Tensor
     factor: Factor
+    size: float
+    promised: float
 
 
 def newton_iteration(closure: Closure, lr: float = 1.0, damping: float = 0.0) -> Iteration:
@@ -143,23 +149,25 @@ def newton_iteration(closure: Closure, lr: float = 1.0, damping: float = 0.0) ->
     lr, damping : float
         As in :class:`Newton`.
     """
-    value, gradient, matrix = closure.expansion()  # 1, 2
+    found, matrix = closure.expansion()  # 1, 2
+    wanted = gradient = found.gradient
     frozen = _at_a_bound(closure, matrix, gradient)
-    wanted = gradient
     if frozen is not None:
         matrix[frozen, :] = 0
         matrix[:, frozen] = 0
         wanted = gradient * ~frozen
     factor = Factor(matrix, damping)
     direction = factor.solve(wanted).neg_()  # 3
-    promised = slope = torch.dot(gradient, direction)
-    if not float(slope) < 0:  # no curvature left, as on rows of certain error: steepest descent
-        direction, slope = -gradient, -gradient.square().sum()
-    start = [p.clone() for p in closure.params]
-    taken = backtrack(closure, value, direction, slope, lr)  # 4
-    if taken == lr == 1:
-        _stretch(closure, start, value, direction, slope)  # 5
-    return Iteration(value, promised, factor)
+    slope = torch.dot(gradient, direction)
+    value, fall = float(found.value), float(slope)
+    done = Iteration(found.value, slope, factor, abs(value), abs(fall))
+    if not fall < 0:  # no curvature left, as on rows of certain error: steepest descent
+        direction, fall = -gradient, -float(gradient.square().sum())
+    start = flat(closure.params)
+    length, end = _search(closure, start, found.value, direction, fall, lr)  # 4
+    if length == lr == 1 and end is not None and -fall > EARLY * abs(value):
+        _stretch(closure, start, end, direction, fall)  # 5
+    return done
 
 
 def minimum_norm_solve(matrix: Tensor, vector: Tensor, damping: float = 0.0) -> Tensor:
@@ -189,45 +197,55 @@ def _at_a_bound(closure: Closure, matrix: Tensor, gradient: Tensor) -> Tensor | 
 
 def backtrack(
     closure: Closure, value: Tensor, direction: Tensor, slope: Tensor, step: float
-) -> float:
-    """Move along ``direction`` by the first of step, step/2, ... that is good enough, or by 0."""
-    start = [p.clone() for p in closure.params]
-    before, fall = float(value), 1e-4 * float(slope)
-    rounding = float(closure.rounding(value))
-    for attempt in range(40):
-        move_(closure.params, start, direction, step)
-        # The first try is mostly the last: its gradient comes along, for the test and next step.
-        tried = closure.value(smooth_only=True) if attempt else closure.look()
-        if float(tried) - before <= step * fall + rounding:  # waits for the device; no NaN passes
-            return step
-        step /= 2
-    move_(closure.params, start, direction, 0.0)
-    return 0.0
-
-
-def _stretch(
-    closure: Closure, start: list[Tensor], value: Tensor, direction: Tensor, slope: Tensor
 ) -> None:
+    """Move along ``direction`` by the first of step, step/2, ... that is good enough, or not."""
+    _search(closure, flat(closure.params), value, direction, float(slope), step)
+
+
+def _search(
+    closure: Closure, start: Tensor, value: Tensor, direction: Tensor, slope: float, step: float
+) -> tuple[float, Found | None]:
+    """The same from ``start``: by how much, 0 for not at all, and what is known there."""
+    highest = float(value + closure.rounding(value))
+    for attempt in range(40):
+        _to(closure, start, direction, step)
+        # The first try is mostly the last: its gradient comes along, for the test and next step.
+        found = None if attempt else closure.found()
+        tried = float(closure.value(smooth_only=True) if found is None else found.value)
+        if tried - highest <= 1e-4 * step * slope:  # waits for the device; no NaN passes
+            return step, found
+        step /= 2
+    _to(closure, start, direction, 0.0)
+    return 0.0, None
+
+
+def _stretch(closure: Closure, start: Tensor, end: Found, direction: Tensor, slope: float) -> None:
     """From the end of a whole step to where the slope along it vanishes, if that is lower.
 
     The curvature is ``-slope`` where the step begins; its mean along the step is ``rise``; that it
     falls by the same factor in the second half as in the first gives it at the end.
     """
-    first = float(slope)
-    if -first <= EARLY * abs(float(value)):
+    ahead = float(torch.dot(end.gradient, direction))
+    rise = ahead - slope
+    if not (abs(ahead) > OFF * -slope and rise > 0):
         return
-    here = closure.look()
-    ahead = float(torch.dot(closure.gradient(), direction))
-    rise = ahead - first
-    if not (abs(ahead) > OFF * -first and rise > 0):
-        return
-    move_(closure.params, start, direction, min(1 + ahead * first / rise**2, LONGEST))
-    if not float(closure.look()) < float(here):
-        move_(closure.params, start, direction, 1.0)
+    _to(closure, start, direction, min(1 + ahead * slope / rise**2, LONGEST))
+    if not float(closure.found().value) < float(end.value):
+        _to(closure, start, direction, 1.0)
+
+
+def _to(closure: Closure, start: Tensor, direction: Tensor, step: float) -> None:
+    """Set the parameters to ``start + step * direction``, flat vectors (P,)."""
+    set_(closure.params, torch.add(start, direction, alpha=step) if step else start)
 
 
 def move_(params: list[nn.Parameter], start: list[Tensor], direction: Tensor, step: float) -> None:
     """Set ``params`` to ``start + step * direction`` for a flat ``direction`` (P,)."""
-    parts = torch.split_with_sizes(direction, [p.numel() for p in params])
-    for p, origin, part in zip(params, start, parts, strict=True):
-        p.copy_(origin if step == 0 else origin + step * part.view_as(p))
+    set_(params, flat(start) if step == 0 else torch.add(flat(start), direction, alpha=step))
+
+
+def set_(params: list[nn.Parameter], values: Tensor) -> None:
+    """Set ``params`` to flat ``values`` (P,)."""
+    parts = torch.split_with_sizes(values, [p.numel() for p in params])
+    for p, part in zip(params, parts, strict=True):
+        p.copy_(part.view_as(p))
