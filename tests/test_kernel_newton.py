@@ -38,8 +38,8 @@ def repeated_rows() -> Tensor:
 
 def assert_close(found: Tensor, wanted: Tensor, tolerance: float) -> None:
     """To ``tolerance`` times the largest entry."""
-    error = (found - wanted).detach().abs().max()
-    assert float(error) <= tolerance * float(wanted.abs().max())
+    found, wanted = found.detach(), wanted.detach()
+    assert float((found - wanted).abs().max()) <= tolerance * float(wanted.abs().max())
 
 
 DESIGNS: dict[str, Callable[[], Tensor]] = {
