@@ -17,6 +17,7 @@ from matplotlib.animation import FuncAnimation
 
 from torchlogreg.viz import page, sinks
 from torchlogreg.viz.canvas import Scene
+from torchlogreg.viz.palette import Restyle
 from torchlogreg.viz.selection import FRAMES, select_frames
 
 
@@ -71,8 +72,9 @@ class Film:
             canvas.draw()
             background = canvas.copy_from_bbox(scene.figure.bbox)
             renderer = canvas.get_renderer()
+        restyle = Restyle(scene.theme)
         for frame in self.frames if frames is None else frames:
-            with scene.theme.style():  # not across a yield: the settings are the whole program's
+            with restyle:  # not across a yield: the settings are the whole program's
                 canvas.restore_region(background)
                 for artist in scene.update(frame):
                     artist.draw(renderer)

@@ -34,7 +34,14 @@ class FastText(Text):
 
     Laying out and rasterising a line of text costs matplotlib about a millisecond; a film shows ten
     lines on every frame, of which mostly digits change.
+
+    Attributes
+    ----------
+    halo : (str, float) or None
+        Colour and width, in points, of what surrounds the letters, as ``withStroke`` draws it.
     """
+
+    halo: tuple[str, float] | None = None
 
     def draw(self, renderer: Any) -> None:
         """Paste the glyphs; without them (PDF, SVG) leave it to matplotlib."""
@@ -44,7 +51,16 @@ class FastText(Text):
         if not self.get_visible() or not self.get_text():
             return
         mask, (left, bottom) = self._mask(), self._corner()
-        red, green, blue, opacity = to_rgba(self.get_color(), self.get_alpha())
+        if self.halo is not None:
+            color, width = self.halo
+            figure: Any = self.get_figure(root=True)
+            around, reach = widened(mask.tobytes(), mask.shape, width / 2 * figure.dpi / 72)
+            self._paste(renderer, around, left - reach, bottom - reach, color)
+        self._paste(renderer, mask, left, bottom, self.get_color())
+
+    def _paste(self, renderer: Any, mask: np.ndarray, left: int, bottom: int, color: Any) -> None:
+        """Lay a colour over the canvas where the mask covers it."""
+        red, green, blue, opacity = to_rgba(color, self.get_alpha())
         picture = np.empty((*mask.shape, 4), np.uint8)
         picture[..., :3] = np.round(np.array([red, green, blue]) * 255)
         picture[..., 3] = mask if opacity == 1 else np.round(mask * opacity)
@@ -85,6 +101,21 @@ class FastText(Text):
         share = {"bottom": 0.0, "baseline": 0.25, "center": 0.5, "top": 1.0}
         y -= share.get(self.get_verticalalignment(), 0.5) * rows
         return round(x), round(y)
+
+
+@lru_cache(maxsize=64)
+def widened(mask: bytes, shape: tuple[int, int], radius: float) -> tuple[np.ndarray, int]:
+    """Coverage of all within ``radius`` pixels of a mask, and by how many pixels it is larger."""
+    reach = int(np.ceil(radius + 0.5))
+    inner = np.pad(np.frombuffer(mask, np.uint8).reshape(shape), 2 * reach).astype(float)
+    rows, columns = shape[0] + 2 * reach, shape[1] + 2 * reach
+    found = np.zeros((rows, columns))
+    for down in range(-reach, reach + 1):
+        for right in range(-reach, reach + 1):
+            share = float(np.clip(radius + 0.5 - np.hypot(down, right), 0, 1))  # a soft edge
+            top, left = reach + down, reach + right
+            np.maximum(found, share * inner[top : top + rows, left : left + columns], out=found)
+    return np.asarray(found.round(), np.uint8), reach
 
 
 @lru_cache(maxsize=256)

@@ -10,11 +10,13 @@ from matplotlib.collections import PathCollection
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.path import Path
 from matplotlib.patheffects import withStroke
+from matplotlib.transforms import ScaledTranslation
 
 from torchlogreg.history import History
 from torchlogreg.viz.canvas import Scene
-from torchlogreg.viz.palette import color_table
+from torchlogreg.viz.palette import SANS, color_table
 from torchlogreg.viz.surface import Optimum, Plane, excess_levels, loss_at
+from torchlogreg.viz.text import FastText
 
 PIECES = 90
 """Pieces of one colour that a path consists of."""
@@ -140,17 +142,23 @@ def name_spot(
     if beside:
         rank.remove(_quarters(scene, axes, beside, spot, paths)[0])
     x, y = rank[0]
-    text = axes.annotate(
+    away = ScaledTranslation(13 * x / 72, 12 * y / 72, scene.figure.dpi_scale_trans)
+    text = FastText(
+        float(spot[0]),
+        float(spot[1]),
         name,
-        spot,
-        (13 * x, 12 * y),
-        textcoords="offset points",
+        transform=axes.transData + away,
         fontsize=10,
+        family=SANS,
         ha="left" if x > 0 else "right",
         va="center",
         color=ink,
+        parse_math=False,
         path_effects=[withStroke(linewidth=3, foreground=halo)],
     )
+    text.halo = (halo, 3.0)
+    axes.add_artist(text)
+    text.set_clip_on(False)
     scene.moving(text)
 
 
