@@ -36,6 +36,8 @@ def column_findings(problem: Problem) -> list[Finding]:
     # A strictly convex penalty chooses among dependent columns; only constants are of interest.
     if (problem.unique and varied_columns(problem)) or sound_columns(problem):
         return found
+    if not problem.unique and problem.factor is not None:
+        return found + list(_near(problem, problem.factor, list(range(len(problem.factor)))))
     raw = problem.rows()
     size = raw.abs().amax(dim=0)
     X = raw / torch.where(

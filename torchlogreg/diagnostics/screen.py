@@ -88,7 +88,10 @@ def sound_columns(problem: Problem) -> bool:
         return True
     if len(index) == len(data):
         return False
-    return _inflation(problem.rows().numpy(), centre) < VIF / 4
+    if problem.factor is None:
+        return _inflation(problem.rows().numpy(), centre) < VIF / 4
+    half = np.linalg.inv(problem.factor)
+    return float(np.square(half).sum(axis=1).max()) < VIF / 4
 
 
 @QUIET
