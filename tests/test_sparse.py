@@ -201,7 +201,9 @@ def test_every_optimizer_takes_the_same_steps(
     y = target(kind, X)
     for name in ON_DENSE_ROWS:
         settings = {"optimizer": name, "max_epochs": 3, "batch_size": batch_size}
-        assert_same(*both(kind, X, y, penalty=PENALTIES[penalty], **settings), digits=1e-10)
+        # The matrix of kernel_newton loses digits of its own, other ones where sums are others.
+        digits = 1e-7 if name == "kernel_newton" else 1e-10
+        assert_same(*both(kind, X, y, penalty=PENALTIES[penalty], **settings), digits=digits)
 
 
 @pytest.mark.filterwarnings("ignore::torchlogreg.ConvergenceWarning")
@@ -296,3 +298,20 @@ def test_standardised_columns_are_those_of_dense_rows() -> None:
         rows = want.transform(filled(X))
         torch.testing.assert_close(filled(got.transform(X)), rows, rtol=1e-12, atol=1e-13)
         assert is_sparse(got.transform(X)) != centre
+
+
+@pytest.mark.parametrize(("n", "p"), [(400, 6), (30_000, 300)])
+def test_inference_is_that_of_dense_rows(n: int, p: int) -> None:
+    # 30,000 x 300 is more than a dense copy may have: rows are filled in block by block.
+    from torchlogreg import infer
+
+    X = sparse.random_array((n, p), density=0.05, rng=np.random.default_rng(0)).tocsr()
+    model = LogisticRegression(p, dtype=F64)
+    fit(model, X, target("logistic", X), penalty=L2(1e-4))
+    facts = {"penalty": L2(1e-4), "allow_penalty": True}
+    for covariance in ("classical", "HC0"):
+        got, want = (
+            infer(model, rows, target("logistic", X), covariance=covariance, **facts).bse
+            for rows in (X, X.toarray())
+        )
+        np.testing.assert_allclose(got, want, rtol=1e-9)

@@ -163,7 +163,7 @@ def _largest_leverage(objective: Objective, data: Batch, half: Tensor) -> float:
     V = half[:n_weights].reshape(-1, p, half.shape[1]) if n_weights else half.new_zeros(r, p, 1)
     constant = J @ half[n_weights:]  # (k, m)
     largest = 0.0
-    for block in data.blocks(max(p, 2**22 * p // max(1, half.numel()))):
+    for block in data.strips(2**22 // max(1, half.numel())):
         X = block.X[block.sample_weight > 0].double()
         scores = torch.einsum("np,rpm->nrm", X, V)
         spread = torch.einsum("kr,nrm->nkm", R, scores) + constant

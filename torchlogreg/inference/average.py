@@ -89,7 +89,7 @@ def shares(form: AffineForm, data: Batch) -> Iterator[tuple[Tensor, Tensor, Tens
     total = data.sample_weight.to(form.weight).sum()
     per_row = data.X.shape[1] + width(form.model)
     size = max(1, 2**21 // per_row)
-    for block in data.blocks(size * data.X.shape[1]):
+    for block in data.strips(size):
         counts = block.sample_weight > 0
         block = block if bool(counts.all()) else block.rows(counts)
         if len(block):

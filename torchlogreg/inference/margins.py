@@ -162,7 +162,7 @@ def _discrete(
             f"discrete is {discrete!r}; give the columns as a list, [{discrete!r}], or 'auto'"
         )
     binary = torch.ones(len(names), dtype=torch.bool, device=data.X.device)
-    for block in data.blocks():
+    for block in data.strips(2**23 // len(binary)):
         binary &= ((block.X == 0) | (block.X == 1)).all(dim=0)
     return [j for j in chosen if bool(binary[j])]
 

@@ -152,7 +152,7 @@ class Problem:
         wide = self.form.weight
         k, p = len(self.R), self.data.X.shape[1]
         size = size or max(1, BLOCK // max(p, 2 * k * k))
-        for block in self.data.blocks(size * p):
+        for block in self.data.strips(size):
             weight = block.sample_weight.to(wide)
             y = block.y.to(wide) if block.y.is_floating_point() else block.y
             eta = self.form.eta(block.X, block.offset)

@@ -32,11 +32,14 @@ def solver(data: Data, optimizer: str | None) -> Solve:
     import torch
 
     from torchlogreg import fit
+    from torchlogreg.sparse_inputs import sparse_rows
 
     spec = data.spec
     dtype = getattr(torch, spec.dtype)
     X: Any = data.X
     y: Any = data.y
+    if spec.density < 1:
+        X = sparse_rows(X, dtype)
 
     def solve(setting: Setting) -> Answer:
         if spec.loop:
