@@ -32,10 +32,10 @@ ALLOWED = {
     "rmsprop": 0,
     "adagrad": 0,
     "lbfgs": 24,  # torch's own: two for each pair that it remembers, and its search
-    "newton": 18,
+    "newton": 14,
     "newton_cg": 60,  # six a product with the Hessian
-    "proximal_gradient": 12,
-    "subsampled_newton": 24,
+    "proximal_gradient": 18,
+    "subsampled_newton": 28,
     "block_lbfgs": 24,
 }
 
