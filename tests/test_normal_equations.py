@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 from torch import Tensor
 
+from torchlogreg import LinearRegression, fit
 from torchlogreg.data import Batch
 from torchlogreg.design import Design
+from torchlogreg.objective import Objective
+from torchlogreg.optim import choose
 from torchlogreg.optim.normal_equations import SMALL, normal_equations
 from torchlogreg.optim.refinement import minimum_norm
+from torchlogreg.penalties import L2
 
 N, P = 2**18 // 8 * 5, 8  # kernels take such rows, where numba is there
 
@@ -74,3 +80,42 @@ def test_dependent_columns_are_left_to_the_qr(bias: bool) -> None:
     batch = rows("plain")
     batch.X[:, 3] = batch.X[:, 0] - batch.X[:, 5]
     assert normal_equations(batch, bias=bias, ridge=0.0) is None
+
+
+@pytest.mark.parametrize(
+    ("tol", "penalty", "n_rows", "want"),
+    [
+        (1e-3, L2(0.1), 10**7, "subsampled_newton"),
+        (1e-6, L2(0.1), 10**7, "least_squares"),  # the default keeps all digits
+        (0.0, L2(0.1), 10**7, "least_squares"),
+        (1e-3, None, 10**7, "least_squares"),  # which alone says that columns depend
+        (1e-3, L2(0.0), 10**7, "least_squares"),
+        (1e-3, L2(0.1), 10**5, "least_squares"),
+    ],
+)
+def test_passes_replace_them_only_for_large_ridges_of_few_digits(
+    tol: float, penalty: L2 | None, n_rows: int, want: str
+) -> None:
+    objective = Objective(LinearRegression(P, dtype=torch.float64), None, penalty)
+    assert choose(objective, None, n_rows=n_rows, tol=tol).name == want
+
+
+@pytest.mark.parametrize("tol", [1e-2, 1e-4])
+@pytest.mark.parametrize("case", ["plain", "far", "units", "correlated", "weighted"])
+def test_a_loose_tolerance_is_kept(case: str, tol: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["torchlogreg.optim.choose"], "HUGE", 2**20)
+    batch, penalty = rows(case), L2(1e-3)
+    model = LinearRegression(P, dtype=torch.float64)
+    result = fit(
+        model,
+        batch.X,
+        batch.y,
+        sample_weight=batch.sample_weight,
+        offset=batch.offset,
+        penalty=penalty,
+        tol=tol,
+    )
+    assert result.optimizer == "SubsampledNewton" and result.converged
+    exact = refined(batch, bias=True, ridge=1e-3 * N / 2)
+    wrong = (batch.X - batch.X.mean(0)) @ (model.weight[0].detach() - exact[:P])
+    assert 0 < float(wrong.std()) <= 10 * tol * float(batch.y.std())

@@ -186,7 +186,13 @@ def fit(
     if optimizer is None or optimizer == AUTO:
         adaptive, settles = weighting.adaptive, weighting.settles
         choice = choose(
-            objective, batch_size, adaptive=adaptive, settles=settles, n_rows=len(data), X=data.X
+            objective,
+            batch_size,
+            adaptive=adaptive,
+            settles=settles,
+            n_rows=len(data),
+            X=data.X,
+            tol=tol,
         )
         optimizer = choice.name
     instance = resolve(optimizer, objective, batch_size, OPTIMIZERS)
@@ -234,10 +240,10 @@ def _train(
     objective, optimizer, weighting = state.objective, state.optimizer, state.weighting
     after_step = _overriding(hooks, "on_step_end")
     after_epoch = [hook for hook in hooks if _overriding((hook,), "on_epoch_end")]
-    memory, alarm = None, 0.0
+    asked, alarm = None, 0.0
     for epoch in range(1, state.max_epochs + 1):
         if not isinstance(weighting, Uniform) and (epoch == 1 or weighting.adaptive):
-            memory = reweight(state, memory)
+            asked = reweight(state, asked)
         for batch in minibatches(state.data, batch_size, generator):
             state.loss = optimizer.step(objective.closure(batch, state.data))  # type: ignore[assignment, arg-type]
             state.step += 1
