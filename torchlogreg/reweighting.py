@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from torchlogreg.inputs import refuse_one_class
 from torchlogreg.sample_weights import checked_weights, mean_one
@@ -12,16 +13,25 @@ from torchlogreg.state import FitState
 from torchlogreg.weighting import Snapshot
 
 
-def reweight(state: FitState, memory: Any) -> Any:
-    """Ask the weighting, and give the rows its weights; returns what it wants to remember.
+class Asked(NamedTuple):
+    """What a weighting said, of which ``eta``, and whether it would say so again."""
+
+    memory: Any
+    eta: Tensor
+    rests: bool
+
+
+def reweight(state: FitState, before: Asked | None) -> Asked:
+    """Ask the weighting, and give the rows its weights.
 
     Weights that have not changed leave ``state.data`` the object that it is, so that whoever
-    remembers something of these rows still knows it.
+    remembers something of these rows still knows it. A weighting that settles is not asked again
+    what it has just been asked, if its answer to that changed nothing.
 
     Parameters
     ----------
     state : FitState
-    memory : object
+    before : Asked or None
         What the last call returned; None before the first epoch.
 
     Raises
@@ -30,19 +40,30 @@ def reweight(state: FitState, memory: Any) -> Any:
         If the new weights are none, or those of a single class.
     """
     eta, losses = state.rows
+    again = before is not None and eta is before.eta
+    if before is not None and again and before.rests:
+        return before
+    memory, weighting = None if before is None else before.memory, state.weighting
     predicted = state.model.predict(eta)
     snapshot = Snapshot(state.data.y, eta, losses, predicted, memory, state.own_weight)
-    updated = state.weighting.update(snapshot)
-    new = state.own_weight * state.weighting.factor(updated, snapshot)
+    updated = weighting.update(snapshot)
+    new = state.own_weight * weighting.factor(updated, snapshot)
     low, high = torch.aminmax(new)  # NaN is both
     if not bool((low >= 0) & (high > 0) & (high < torch.inf)):  # waits for the device
-        checked_weights(new, len(new), f"weighting {type(state.weighting).__name__}")
-    if memory is None and state.objective.own_loss:
+        checked_weights(new, len(new), f"weighting {type(weighting).__name__}")
+    if before is None and state.objective.own_loss:
         refuse_one_class(state.model, state.data.y, new)
     new = mean_one(new)
     if torch.equal(new, state.data.sample_weight):
         state.weight_change = new.new_zeros(())
-    else:
-        state.weight_change = (new - state.data.sample_weight).abs().max()
-        state.data = state.data.reweighted(new)
-    return updated
+        return Asked(updated, eta, again and weighting.settles and _same(updated, memory))
+    state.weight_change = (new - state.data.sample_weight).abs().max()
+    state.data = state.data.reweighted(new)
+    return Asked(updated, eta, False)
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Whether two memories are: tensors, or tuples of such."""
+    if isinstance(a, tuple) and isinstance(b, tuple) and len(a) == len(b):
+        return all(_same(*pair) for pair in zip(a, b, strict=True))
+    return isinstance(a, Tensor) and isinstance(b, Tensor) and torch.equal(a, b)

@@ -85,9 +85,9 @@ class Small:
         n, p = X.shape
         if n * p > MOST or not _suits(model, loss, penalty, batch):
             return None
-        sign = 1 - 2 * y
-        if not bool((sign.abs() == 1).all()):
+        if not torch.equal(y, y.round()):
             return None
+        sign = 1 - 2 * y
         size = p + (model.bias is not None)
         tiled = -(-size // TILE) * TILE
         width = tiled if tiled - size <= WASTE else size

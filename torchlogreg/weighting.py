@@ -56,7 +56,8 @@ class Weighting(ABC):
     adaptive : bool
         Whether the factors follow the model, so that they are asked for anew before every epoch.
     settles : bool
-        Of an adaptive one: whether the factors come to rest whatever the model does.
+        Of an adaptive one: whether the factors come to rest whatever the model does, and depend on
+        the snapshot alone.
     needs_classes : bool
         Whether the rule speaks of classes, so that a numeric response cannot have it.
     """
