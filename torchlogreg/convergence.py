@@ -32,7 +32,8 @@ class ConvergenceWarning(UserWarning):
 def check_convergence(state: FitState, tol: float) -> None:
     """Stop when the optimality conditions hold and adaptive weights have settled.
 
-    1. Optimality at the current parameters: the one wait for the device.
+    1. Optimality at the current parameters: the one wait for the device. For a loose tolerance,
+       above ``DEFAULT``, a duality gap within that share of the objective is as good a proof.
     2. Newton and its kin go on while a step still halves it, unless the tolerance is a loose one,
        above ``DEFAULT``: who gives that wants no more digits than it says. At a finite optimum
        rounding ends that within a few steps; where none exists the gradient shrinks for ever, by
@@ -55,8 +56,8 @@ def check_convergence(state: FitState, tol: float) -> None:
     eager = superlinear(state.optimizer) and not exhausted(state.optimizer) and tol <= DEFAULT
     gaining = eager and optimality > 0 and ratio < 0.5
     wanted = tol * CRAWL if _crawls(state, ratio) else tol
-    if not optimality <= max(wanted, _rounding(state)):  # NaN is no convergence
-        return
+    if not (optimality <= max(wanted, _rounding(state)) or _gap_closed(state, tol)):
+        return  # NaN is no convergence
     # Where no optimum exists no step gains so much: not asked while one does.
     leaping = gaining and ratio < 0.1 and state.epoch < state.max_epochs
     if not leaping and told_apart(state.problem):  # 3
@@ -142,6 +143,12 @@ def _rounding(state: FitState) -> float:
     return units * torch.finfo(state.model.weight.dtype).eps
 
 
+def _gap_closed(state: FitState, tol: float) -> bool:
+    """Whether a loose tolerance is met by what the dual proves of the objective."""
+    gap = getattr(state.optimizer, "gap", math.inf)
+    return tol > DEFAULT and gap < math.inf and bool(gap <= tol * state.value.abs())
+
+
 def _crawls(state: FitState, ratio: float) -> bool:
     """Whether Newton's steps are those of scoring, and slow: not from rounding, where none gains.
 
@@ -168,6 +175,8 @@ def explain(state: FitState, optimality: float, tol: float, diagnosis: Diagnosis
     reason = state.stop_reason or "max_epochs"
     after = f"after {state.epoch} epochs of {type(state.optimizer).__name__}"
     text = f"{reason} {after}: optimality {optimality:.2g} (tol {tol:g})"
+    gap = getattr(state.optimizer, "gap", math.inf)
+    text += f", duality gap {gap:.2g}" if gap < math.inf else ""
     explained = any(finding.severity == "error" for finding in diagnosis)
     if reason == "separated" and not explained:
         text += (

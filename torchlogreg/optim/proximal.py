@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from torchlogreg.base import Model
 from torchlogreg.objective import Closure
+from torchlogreg.optim.duality import duality_gap
 from torchlogreg.optim.newton import move_
 from torchlogreg.optim.requirements import our_closure
 from torchlogreg.optim.working_set import found_at
@@ -46,6 +47,12 @@ class ProximalGradient(Optimizer):
     lr : float
         First step size tried, ``> 0``; later ones follow the curvature met.
 
+    Attributes
+    ----------
+    gap : float
+        After a step: by how much the objective may be above its minimum, proved by duality for L1
+        and elastic net with the squared error or the binary loss; infinite elsewhere.
+
     Raises
     ------
     ValueError
@@ -61,6 +68,7 @@ class ProximalGradient(Optimizer):
 
     needs_full_batch = True
     handles_nonsmooth = True
+    gap: float = float("inf")
     _trail: Trail | None = None
 
     def __init__(self, params: Iterable[nn.Parameter], lr: float = 1.0) -> None:
@@ -88,6 +96,7 @@ class ProximalGradient(Optimizer):
         uphill = torch.dot(point - new, new - current) > 0
         group["momentum"] = 1.0 if bool(uphill) else t_new  # 3
         self._trail = Trail(trail.X, new, scores, current, trail.scores)
+        self.gap = duality_gap(closure)
         return value
 
     def _descend(self, closure: Closure, value: Tensor, gradient: Tensor) -> Tensor:

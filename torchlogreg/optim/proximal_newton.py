@@ -10,29 +10,33 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from torchlogreg.objective import Closure
-from torchlogreg.optim.newton import move_
-from torchlogreg.optim.proximal_quadratic import minimise
+from torchlogreg.optim.duality import duality_gap
+from torchlogreg.optim.inner_search import WorkingSet, search_
+from torchlogreg.optim.metric import Metric
 from torchlogreg.optim.requirements import our_closure
-from torchlogreg.optim.working_set import Columns, Curvature, Entries, found_at
+from torchlogreg.optim.working_set import Columns, Entries, found_at
 
-FEWEST, MOST = 200, 2000
+FEWEST, MOST = 300, 2000
 """Entries of ``weight`` in a working set: enough for BLAS, and few enough to factor."""
+
+ROUGH, FINAL = 0.1, 1e-6
+"""Share of the largest violation that may be left in a set with new entries, and in one without."""
 
 
 class ProximalNewton(Optimizer):
     """Newton's method for a smooth loss plus kinks, on the entries of ``weight`` that matter.
 
-    1. Gradient on all rows and columns: the only pass over ``X`` of most steps. How far each entry
+    1. Gradient on all rows and columns: the only pass over ``X`` of a step. How far each entry
        is from its optimality condition follows.
     2. Working set: the support, and as many again of those that break their condition most.
-    3. Gauss-Newton matrix of the working set and the intercepts, from columns that are kept.
-    4. The quadratic model with its kinks is minimised exactly, zeros included
-       (:mod:`torchlogreg.optim.proximal_quadratic`).
-    5. Backtracking on the whole objective, with ``eta`` from the same columns.
+    3. Within it Newton's method with kinks, on columns that are kept and with a Gram matrix that
+       grows with them (:mod:`torchlogreg.optim.inner_search`): roughly while new entries come in,
+       to the end when there are none.
+    4. The gradient there, for the next step, and with it the duality gap.
 
     Entries outside the working set are zero or optimal to first order, and the next gradient judges
     them again: no screening rule is needed for safety. With a smooth penalty, or none, all this is
-    Newton's method on blocks of coordinates.
+    Newton's method on blocks of coordinates. Rows stored by columns are read fastest.
 
     Parameters
     ----------
@@ -40,6 +44,12 @@ class ProximalNewton(Optimizer):
         All trainable parameters of the model.
     lr : float
         First step tried, in (0, 1]; 1 is Newton's own.
+
+    Attributes
+    ----------
+    gap : float
+        After a step: by how much the objective may be above its minimum, proved by duality for L1
+        and elastic net with the squared error or the binary loss; infinite elsewhere.
 
     Raises
     ------
@@ -58,7 +68,8 @@ class ProximalNewton(Optimizer):
     needs_full_batch = True
     handles_nonsmooth = True
     superlinear = True
-    _memory: Curvature | None = None
+    gap: float = float("inf")
+    _memory: Metric | None = None
 
     def __init__(self, params: Iterable[nn.Parameter], lr: float = 1.0) -> None:
         if not 0 < lr <= 1:
@@ -69,69 +80,49 @@ class ProximalNewton(Optimizer):
     def step(self, closure: Any = None) -> Tensor:  # type: ignore[override]
         """One iteration; returns the smooth value before it."""
         closure = our_closure(closure, self)
+        objective, batch = closure.objective, closure.batch
         kink, ridge = _shape_of_penalty(closure)
-        curvature = self._curvature(closure)
-        model, batch = closure.objective.model, closure.batch
-        if not bool(model.weight.any()) and closure.objective.known(batch) is None:
-            eta = model.from_scores(batch.X.new_zeros(len(batch), len(model.weight)), batch.offset)
-            closure.objective.remember(batch, found_at(closure, eta))
+        metric = self._metric(closure)
+        if not bool(objective.model.weight.any()) and objective.known(batch) is None:
+            eta = _intercepts_alone(closure)
+            objective.remember(batch, found_at(closure, eta))
         value: Tensor = closure()  # 1
-        gradient = closure.gradient()
-        eta, _ = closure.objective.rows(batch)
-        broken = _broken(closure, gradient)
-        entries = _working_set(closure, broken)  # 2
-        curvature.refine(float(broken.max()))
-        inside = _places(closure, entries)
-        w = torch.cat([p.detach().flatten() for p in closure.params])
-        matrix = curvature.of(closure, eta, entries)  # 3
-        matrix.diagonal().add_(ridge[inside])
-        slope = gradient[inside] if _is_smooth(closure) else (gradient + ridge * w)[inside]
-        start = w[inside]
-        parts = (part.to(matrix) for part in (slope, kink[inside], start))
-        new = minimise(matrix, *parts, accuracy=1e-4).to(w)  # 4
-        direction = torch.zeros_like(w)
-        direction[inside] = new - start
-        fall = torch.dot(gradient, direction)
-        self._search(closure, direction, fall, curvature.columns)  # 5
+        broken = _broken(closure, closure.gradient())
+        chosen, grown = self._chosen(closure, broken, kink, ridge)  # 2
+        share = ROUGH if grown else FINAL
+        lr = self.param_groups[0]["lr"]
+        eta = search_(closure, metric, chosen, share * float(broken.max()), lr)  # 3
+        objective.remember(batch, found_at(closure, eta))
+        self.gap = duality_gap(closure)
         return value
 
-    def _search(self, closure: Closure, direction: Tensor, fall: Tensor, columns: Columns) -> None:
-        """The first of lr, lr/2, ... that lowers the objective enough (Armijo), or none."""
-        objective, step = closure.objective, self.param_groups[0]["lr"]
-        model, batch = objective.model, closure.batch
-        before, start = objective.value(batch), [p.clone() for p in closure.params]
-        penalty = (
-            None if objective.penalty is None or objective.penalty.smooth else objective.penalty
-        )
-        held = 0.0 if penalty is None else penalty.value(model.weight)
-        rounding = closure.rounding(before)
-        for _ in range(40):
-            move_(closure.params, start, direction, step)
-            eta = model.from_scores(columns.scores(model.weight), batch.offset)
-            change = closure.value(eta=eta) - before
-            goal = (
-                step * fall if penalty is None else step * fall + penalty.value(model.weight) - held
-            )
-            if bool(change <= 1e-4 * goal + rounding):  # waits for the device; NaN is refused
-                objective.remember(batch, found_at(closure, eta))
-                return
-            step /= 2
-        move_(closure.params, start, direction, 0.0)
+    def _chosen(
+        self, closure: Closure, broken: Tensor, kink: Tensor, ridge: Tensor
+    ) -> tuple[WorkingSet, bool]:
+        """The working set, and whether any of it is new."""
+        entries, grown = _entries(closure, broken)
+        inside = _places(closure, entries)
+        unit = closure.objective.units(closure.data).columns
+        units = torch.cat((unit[entries.feature], unit.new_ones(len(inside) - len(entries.row))))
+        return WorkingSet(entries, inside, units, kink[inside], ridge[inside]), grown
 
-    def _curvature(self, closure: Closure) -> Curvature:
+    def _metric(self, closure: Closure) -> Metric:
         """What is remembered of these rows under these weights."""
         known = self._memory
+        unit = closure.objective.units(closure.data).columns
         if known is None or known.columns.X is not closure.batch.X:
-            known = Curvature(Columns(closure.batch.X), closure.batch)
+            known = Metric(Columns(closure.batch.X), closure.batch, unit)
         elif known.batch is not closure.batch:
-            known = Curvature(known.columns, closure.batch)
+            known = Metric(known.columns, closure.batch, unit)
         self._memory = known
         return known
 
 
-def _is_smooth(closure: Closure) -> bool:
-    penalty = closure.objective.penalty
-    return penalty is None or penalty.smooth
+def _intercepts_alone(closure: Closure) -> Tensor:
+    """``eta`` where all of ``weight`` is zero."""
+    model, batch = closure.objective.model, closure.batch
+    scores = batch.X.new_zeros(len(batch), len(model.weight))
+    return model.from_scores(scores, batch.offset)
 
 
 def _shape_of_penalty(closure: Closure) -> tuple[Tensor, Tensor]:
@@ -173,8 +164,8 @@ def _broken(closure: Closure, gradient: Tensor) -> Tensor:
     return (slope / unit).abs()
 
 
-def _working_set(closure: Closure, broken: Tensor) -> Entries:
-    """The support and the worst offenders, as many again."""
+def _entries(closure: Closure, broken: Tensor) -> tuple[Entries, bool]:
+    """The support and the worst offenders, as many again; whether there were any."""
     weight = closure.objective.model.weight
     support = (weight.detach() != 0).flatten()
     n_support = int(support.sum())  # waits for the device
@@ -184,7 +175,7 @@ def _working_set(closure: Closure, broken: Tensor) -> Entries:
     rank = torch.where(support, -1.0, broken.flatten())
     worst = rank.topk(min(room, len(rank)))
     chosen = support.index_fill(0, worst.indices[worst.values > 0], True)
-    return Entries.of(chosen.view_as(weight))
+    return Entries.of(chosen.view_as(weight)), bool((worst.values > 0).any())
 
 
 def _places(closure: Closure, entries: Entries) -> Tensor:

@@ -1,28 +1,29 @@
-"""The columns that matter: gathered once, and the curvature of the entries of ``weight`` in them.
+"""The columns that matter, gathered once: with L1 most entries of ``weight`` stay zero.
 
-With L1 most entries of ``weight`` stay zero, and a Newton step needs the Gram matrix of the others
-alone. Columns of a matrix stored by rows are far apart in memory: each is fetched once and kept, as
-a row, while the optimizer lives.
+Columns of a matrix stored by rows are far apart in memory: each is fetched once and kept, as a row,
+while the optimizer lives.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from torchlogreg.closed_form import curvatures, has_slopes, losses_and_slopes
+from torchlogreg.closed_form import has_slopes, losses_and_slopes
 from torchlogreg.curvature import intercept_jacobian, mix_matrix
-from torchlogreg.data import Batch
-from torchlogreg.losses import Loss, squared_error
+from torchlogreg.losses import Loss
 from torchlogreg.objective import Closure
 from torchlogreg.passes import Found, evaluate, total
 
 KEPT = 2**23
 """Entries of ``X`` that are kept as gathered columns, 64 MB in float64; more are fetched anew."""
+
+
+MANY = 12
+"""Matrices of kept columns from which on they are joined."""
 
 
 class Entries(NamedTuple):
@@ -39,7 +40,10 @@ class Entries(NamedTuple):
 
 
 class Columns:
-    """Columns of ``X``, kept as rows of a matrix (q, n) where there is room.
+    """Columns of ``X``, kept as rows of matrices (q, n) where there is room.
+
+    Every fetch has a matrix of its own: nothing is copied when more come, and memory that was just
+    given back is taken again, where one large piece would be new to the process every time.
 
     Parameters
     ----------
@@ -48,140 +52,88 @@ class Columns:
 
     def __init__(self, X: Tensor) -> None:
         self.X = X
-        self.place = torch.full((X.shape[1],), -1, device=X.device)  # of a feature in rows, or -1
-        self.rows = X.new_empty(0, X.shape[0])
-        self.features = self.place[:0]
+        self.place = torch.full((X.shape[1],), -1, device=X.device)  # of a feature, or -1
+        self.pieces: list[Tensor] = []
+        self.kept = 0
 
     def fetch(self, features: Tensor) -> bool:
-        """Have these columns (sorted, unique) at hand; False where they are too many to keep."""
-        n = len(self.X)
-        new = features[self.place[features] < 0]
-        if (len(self.features) + len(new)) * n > KEPT:
-            if len(features) * n > KEPT:
+        """Have these columns (of one or more rows of ``weight``) at hand; False if too many."""
+        new = torch.unique(features[self.place[features] < 0])
+        if not len(new):
+            return True
+        if (self.kept + len(new)) * len(self.X) > KEPT:
+            new = torch.unique(features)
+            if len(new) * len(self.X) > KEPT:
                 return False
-            self.__init__(self.X)  # type: ignore[misc]  # those of long ago make room
-            new = features
-        if len(new):
-            self.place[new] = torch.arange(len(new), device=new.device) + len(self.features)
-            self.rows = torch.cat((self.rows, self.X.T.index_select(0, new)))
-            self.features = torch.cat((self.features, new))
+            self.place.fill_(-1)  # those of long ago make room
+            self.pieces, self.kept = [], 0
+        self.place[new] = torch.arange(self.kept, self.kept + len(new), device=new.device)
+        self.pieces.append(self.X.T.index_select(0, new))
+        self.kept += len(new)
+        if len(self.pieces) > MANY:
+            self.pieces = [torch.cat(self.pieces)]
         return True
 
+    def in_order(self, features: Tensor) -> Tensor:
+        """The same features, all kept, as they follow one another here."""
+        return features[self.place[features].argsort()]
+
+    def of(self, features: Tensor) -> Iterator[Tensor]:
+        """Kept columns piece by piece, (m, n), for features that are :meth:`in_order`."""
+        at, start = self.place[features], 0
+        for piece in self.pieces:
+            here = at[(at >= start) & (at < start + len(piece))] - start
+            start += len(piece)
+            if len(here):
+                yield piece if len(here) == len(piece) else piece.index_select(0, here)
+
     def blocks(self, features: Tensor) -> Iterator[tuple[slice, Tensor]]:
-        """Rows in blocks, and in each the columns (q, rows in the block)."""
+        """Rows in blocks, and in each these columns (sorted, unique), (q, rows in the block)."""
         n = len(self.X)
         if self.fetch(features):
-            yield slice(0, n), self.rows.index_select(0, self.place[features])
+            found = torch.cat((self.X[:, :0].T, *self.of(self.in_order(features))))
+            yield slice(0, n), found[self.place[features].argsort().argsort()]
             return
         size = max(1, KEPT // len(features))
         for start in range(0, n, size):
             rows = slice(start, min(n, start + size))
             yield rows, self.X[rows].T.index_select(0, features)
 
+    def against(self, by_scores: Tensor, entries: Entries) -> Tensor:
+        """Entries of ``by_scores.T @ X`` for ``by_scores`` (n, r), a vector (m,)."""
+        if not self.fetch(entries.feature):
+            return (by_scores.T @ self.X)[entries.row, entries.feature]
+        if not self.pieces:
+            return by_scores[:0, 0]
+        products = torch.cat([piece @ by_scores for piece in self.pieces])
+        return products[self.place[entries.feature], entries.row]
+
+    def along(self, values: Tensor, entries: Entries, r: int) -> Tensor:
+        """``X @ D.T`` (n, r) for a matrix D that holds ``values`` (m,) at the entries."""
+        if not self.fetch(entries.feature):
+            whole = values.new_zeros(r, self.X.shape[1])
+            whole[entries.row, entries.feature] = values
+            return self.X @ whole.T
+        used = values.new_zeros(r, self.kept)
+        used[entries.row, self.place[entries.feature]] = values
+        return self._scores(used)
+
     def scores(self, weight: Tensor) -> Tensor:
         """``X @ weight.T`` (n, r) from the columns whose weights are not all zero."""
         features = weight.any(0).nonzero().squeeze(1)  # waits for the device
         if not self.fetch(features):
             return self.X @ weight.T
-        used = torch.zeros(weight.shape[0], len(self.features), dtype=weight.dtype).to(weight)
+        used = weight.new_zeros(weight.shape[0], self.kept)
         used[:, self.place[features]] = weight[:, features]
-        return (used @ self.rows).T
+        return self._scores(used)
 
-
-@dataclass(slots=True, eq=False)
-class Curvature:
-    """Gauss-Newton matrices of some entries of ``weight`` and of all intercepts.
-
-    For the squared error the matrix does not depend on the parameters: what is known of it is kept
-    and only the rows of new columns are computed. Elsewhere products are made in float32, at half
-    the cost, until that is seen to slow the steps down: then ``fine`` is set.
-    """
-
-    columns: Columns
-    batch: Batch
-    fine: bool = False
-    optimality: float = float("inf")
-    seen: int = -1
-    gram: Tensor | None = None
-    cross: Tensor | None = None
-
-    def refine(self, optimality: float) -> None:
-        """Float64 from now on near the end, or if a step on known columns gained under a digit."""
-        stuck = self.seen == len(self.columns.features) and optimality > 0.1 * self.optimality
-        self.fine |= stuck or optimality < 1e-6
-        self.optimality, self.seen = optimality, len(self.columns.features)
-
-    def of(self, closure: Closure, eta: Tensor, entries: Entries) -> Tensor:
-        """Matrix of the entries, then the intercept parameters, (m, m), without the penalty."""
-        model, loss = closure.objective.model, closure.objective.loss
-        R, J = mix_matrix(model), intercept_jacobian(model)
-        if loss is squared_error and self.columns.fetch(entries.feature):
-            return self._constant(J, entries)
-        counts = torch.bincount(entries.row, minlength=R.shape[1]).tolist()
-        features, position = torch.unique(entries.feature, return_inverse=True)
-        parts = position.split(counts)
-        dtype = R.dtype if self.fine else torch.float32
-        size = len(position) + J.shape[1]
-        matrix = torch.zeros(size, size, dtype=dtype, device=R.device)
-        for rows, block in self.columns.blocks(features):
-            C = curvatures(loss, eta[rows], self.batch.y[rows])  # (n, k, k)
-            C = C * (self.batch.sample_weight[rows] / len(self.batch))[:, None, None]
-            columns = [block] if len(parts) == 1 else [block[part] for part in parts]
-            columns = [part.to(dtype) for part in columns]
-            matrix += _of_block(columns, C.to(dtype), R.to(dtype), J.to(dtype))
-        return matrix
-
-    def _constant(self, J: Tensor, entries: Entries) -> Tensor:
-        """``2 X' S X / n`` with what is known of it."""
-        rows, place = self.columns.rows, self.columns.place
-        share = 2 * self.batch.sample_weight / len(self.batch)
-        known = 0 if self.gram is None else len(self.gram)
-        if self.gram is None or self.cross is None or known > len(rows):  # columns made room
-            known, self.gram, self.cross = 0, rows.new_empty(0, 0), rows.new_empty(0)
-        if known < len(rows):
-            new = (rows[known:] * share) @ rows.T  # (new, all)
-            upper = torch.cat((self.gram, new[:, :known].T), dim=1)
-            self.gram = torch.cat((upper, new))
-            self.cross = torch.cat((self.cross, rows[known:] @ share))
-        at = place[entries.feature]
-        cross = J * self.cross[at].unsqueeze(1)  # (m, 1) or (m, 0)
-        corner = J.T @ J * share.sum()
-        matrix = torch.cat((self.gram[at][:, at], cross), dim=1)
-        return torch.cat((matrix, torch.cat((cross.T, corner), dim=1)))
-
-
-def _of_block(columns: list[Tensor], C: Tensor, R: Tensor, J: Tensor) -> Tensor:
-    """The matrix of some rows; ``columns[a]`` (q_a, n) are those of row a of ``weight``."""
-    CR = C @ R  # (n, k, r)
-    A = R.T @ CR  # (n, r, r)
-    r, c = A.shape[2], J.shape[1]
-    grid: list[list[Tensor]] = [[] for _ in range(r + 1)]
-    for a in range(r):
-        for b in range(r):
-            if b < a:
-                grid[a].append(grid[b][a].T)
-            elif b == a:
-                grid[a].append(_gram(columns[a], A[:, a, a]))
-            else:
-                grid[a].append((columns[a] * A[:, a, b]) @ columns[b].T)
-    for a in range(r):
-        cross = columns[a] @ (CR[:, :, a] @ J) if c else columns[a][:, :0]
-        grid[a].append(cross)
-        grid[r].append(cross.T)
-    grid[r].append(J.T @ C.sum(0) @ J)
-    return torch.cat([torch.cat(row, dim=1) for row in grid])
-
-
-def _gram(rows: Tensor, weights: Tensor) -> Tensor:
-    """``rows diag(weights) rows'``, (q, q); half the products of a general matrix product."""
-    q = len(rows)
-    weighted, gram = rows * weights, rows.new_empty(q, q)
-    size = max(128, -(-q // 8))
-    for i in range(0, q, size):
-        strip = weighted[i : i + size] @ rows[i:].T
-        gram[i : i + size, i:] = strip
-        gram[i:, i : i + size] = strip.T
-    return gram
+    def _scores(self, used: Tensor) -> Tensor:
+        """From a matrix (r, kept) of weights."""
+        scores, start = used.new_zeros(used.shape[0], len(self.X)), 0
+        for piece in self.pieces:
+            scores.addmm_(used[:, start : start + len(piece)], piece)
+            start += len(piece)
+        return scores.T
 
 
 def found_at(closure: Closure, eta: Tensor) -> Found:

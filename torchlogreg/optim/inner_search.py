@@ -1,0 +1,194 @@
+"""The search within a working set: steps of proximal Newton that read the set's columns alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from torchlogreg.curvature import intercept_jacobian, mix_matrix
+from torchlogreg.losses import squared_error
+from torchlogreg.objective import Closure
+from torchlogreg.optim.metric import Metric
+from torchlogreg.optim.newton import move_
+from torchlogreg.optim.proximal_quadratic import minimise, soft_threshold
+from torchlogreg.optim.working_set import Entries, slopes_at
+from torchlogreg.passes import total
+
+STEPS = 30
+"""Inner steps at most, before the other columns are looked at again."""
+
+ACCURACY = 0.01
+"""Share of the quadratic model's own violation that may be left: the metric is no better."""
+
+STALE = 0.5
+"""Share of the violation left by a step from which on the metric is frozen anew."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Place:
+    """Where a search is: scores (n, r), eta (n, k), slopes by eta (n, k), the objective."""
+
+    scores: Tensor
+    eta: Tensor
+    by_eta: Tensor
+    value: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Move:
+    """A step: where it led, (m,) how, and the curvature along it as the metric has it."""
+
+    to: Place
+    way: Tensor
+    bent: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WorkingSet:
+    """The entries that may move, and what holds them.
+
+    Attributes
+    ----------
+    entries : Entries
+    inside : Tensor, shape (m,)
+        Their places, and those of the intercepts, in flat vectors (P,).
+    unit, kink, ridge : Tensor, shape (m,)
+        Of the partial derivatives; of the penalty.
+    """
+
+    entries: Entries
+    inside: Tensor
+    unit: Tensor
+    kink: Tensor
+    ridge: Tensor
+
+    def violation(self, slope: Tensor, at: Tensor) -> Tensor:
+        """Distances from the optimality conditions in units, (m,); ``slope`` holds the ridge's."""
+        step, at = self.unit.square().reciprocal(), at.to(self.unit)
+        return (at - soft_threshold(at - step * slope, step * self.kink)).abs() * self.unit
+
+
+def search_(closure: Closure, metric: Metric, chosen: WorkingSet, goal: float, lr: float) -> Tensor:
+    """Move the parameters in the working set; the linear predictor there, (n, k).
+
+    1. Exact gradient of the set, from its columns. Done when no entry breaks its condition by more
+       than ``goal``.
+    2. The quadratic model in a metric that may be of an earlier step, minimised with its kinks.
+    3. Backtracking on the whole objective; scores are linear in the step.
+    4. A step that leaves much was taken in a stale metric: it is frozen anew, and if it was new,
+       in float64 from then on.
+
+    Parameters
+    ----------
+    closure : Closure
+    metric : Metric
+    chosen : WorkingSet
+    goal : float
+        Largest violation that is good enough.
+    lr : float
+        First step tried.
+    """
+    place = _here(closure, metric.columns.scores(closure.objective.model.weight))
+    kept = metric.columns.fetch(chosen.entries.feature)
+    before = float("inf")
+    moved, last = None, place.by_eta
+    for _ in range((STEPS if kept else 1) * (len(chosen.inside) > 0)):
+        gradient = _gradient(closure, metric, chosen, place)  # 1
+        if moved is not None:
+            metric.learn(float(torch.dot(gradient - last, moved.way)), moved.bent)
+        at = _flat(closure)[chosen.inside]
+        slope = gradient + chosen.ridge * at
+        left = float(chosen.violation(slope, at).max())  # waits for the device
+        if left <= max(goal, _rounding(closure, place)):
+            break
+        if not kept:  # one step a pass: in a metric of its own
+            metric.freeze(slow=left > STALE * metric.left)
+            metric.left = left
+        elif left > STALE * before:  # 4
+            fresh = metric.age <= 1
+            if fresh and metric.fine and left > 0.9 * before:
+                break  # rounding
+            metric.freeze(slow=fresh)
+        before, last = left, gradient
+        moved = _step_(closure, metric, chosen, place, gradient, slope, at, lr)
+        if moved is None:
+            break
+        place = moved.to
+    return place.eta
+
+
+def _here(closure: Closure, scores: Tensor) -> Place:
+    """What there is to know at the current parameters."""
+    objective, batch = closure.objective, closure.batch
+    eta = objective.model.from_scores(scores, batch.offset)
+    losses, by_eta = slopes_at(objective.loss, eta, batch.y)
+    value = total(objective.model, objective.penalty, batch, eta, losses)
+    objective.evaluations += 1
+    share = (batch.sample_weight / len(batch)).unsqueeze(1)
+    return Place(scores, eta, by_eta * share, value)
+
+
+def _rounding(closure: Closure, place: Place) -> float:
+    """Violation that rounding leaves, in units: that of slopes, and of a numeric ``eta``."""
+    size = torch.linalg.vector_norm(place.by_eta) * len(place.eta) ** 0.5
+    if closure.objective.loss is squared_error:
+        size = size + 2 * place.eta.abs().max()
+    return 4 * torch.finfo(size.dtype).eps * float(size)
+
+
+def _gradient(closure: Closure, metric: Metric, chosen: WorkingSet, place: Place) -> Tensor:
+    """Derivatives of the losses' mean by the entries and the intercepts, (m,)."""
+    model = closure.objective.model
+    by_weight = metric.columns.against(place.by_eta @ mix_matrix(model), chosen.entries)
+    return torch.cat((by_weight, intercept_jacobian(model).T @ place.by_eta.sum(0)))
+
+
+def _step_(
+    closure: Closure,
+    metric: Metric,
+    chosen: WorkingSet,
+    place: Place,
+    gradient: Tensor,
+    slope: Tensor,
+    at: Tensor,
+    step: float,
+) -> Move | None:
+    """One step in the metric; None, and no move, where none falls."""
+    unit = chosen.unit
+    matrix = metric.of(closure, place.eta, chosen.entries)  # 2
+    matrix.diagonal().add_((chosen.ridge / unit.square()).to(matrix))
+    parts = (part.to(matrix) for part in (slope / unit, chosen.kink / unit, at * unit))
+    new = minimise(matrix, *parts, accuracy=ACCURACY, eps=metric.eps)
+    way = (new / unit).to(at) - at
+    objective, params = closure.objective, closure.params
+    penalty, start = objective.penalty, [p.clone() for p in params]
+    bent = torch.dot(way * unit, matrix @ (way * unit)) - torch.dot(way, chosen.ridge * way)
+    direction = torch.zeros_like(_flat(closure)).index_copy(0, chosen.inside, way)
+    n_entries = len(chosen.entries.row)
+    scores = metric.columns.along(way[:n_entries], chosen.entries, len(objective.model.weight))
+    fall = torch.dot(slope if penalty is not None and penalty.smooth else gradient, way)
+    held = _kinks(closure)
+    rounding = closure.rounding(place.value)
+    for _ in range(40):  # 3
+        move_(params, start, direction, step)
+        there = _here(closure, place.scores + step * scores)
+        goal = step * fall + _kinks(closure) - held
+        if bool(there.value - place.value <= 1e-4 * goal + rounding):  # NaN is refused
+            return Move(there, step * way, step**2 * float(bent))
+        step /= 2
+    move_(params, start, direction, 0.0)
+    return None
+
+
+def _kinks(closure: Closure) -> Tensor:
+    """Value of a penalty that is not smooth."""
+    penalty, weight = closure.objective.penalty, closure.objective.model.weight
+    if penalty is None or penalty.smooth:
+        return torch.zeros_like(weight[0, 0])
+    return penalty.value(weight)
+
+
+def _flat(closure: Closure) -> Tensor:
+    return torch.cat([p.detach().flatten() for p in closure.params])
