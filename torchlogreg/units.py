@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from torchlogreg.data import Batch
-from torchlogreg.sparse import row_width
+from torchlogreg.sparse import is_sparse
 
 BLOCK = 2**17
 """Entries of ``X`` squared at once: in the cache, and summed by a product, twice as fast."""
@@ -63,7 +63,7 @@ def sums_of_squares(X: Tensor) -> Tensor:
     """
     wide = torch.float32 if X.device.type == "mps" else torch.float64
     squares = torch.zeros(X.shape[1], dtype=wide, device=X.device)
-    size = max(1, BLOCK // row_width(X))
+    size = len(X) if is_sparse(X) else max(1, BLOCK // X.shape[1])
     for start in range(0, len(X), size):
         square = X[start : start + size].to(wide).square()
         squares += square.new_ones(len(square)) @ square

@@ -15,7 +15,10 @@ import numpy as np
 from torchlogreg.kernels.compiling import entry, inner
 
 TRIES = 20
-"""Newton steps for a single row; three are usual."""
+"""Newton steps for a single row; two or three are usual."""
+
+NEAR = 1e-5
+"""Length of the last of them, whose error is its square; the next epoch starts there."""
 
 
 @inner
@@ -26,11 +29,13 @@ def _logistic(start: float, q: float, y: float, u: float, first: float) -> tuple
     """
     low, high = start + q * (y - 1 - u), start + q * (y - u)
     t = min(max(first, low), high)
-    slope = 0.0
+    slope, close = 0.0, False
     for _ in range(TRIES):
         small = np.exp(-abs(t))
         share = (1.0 if t >= 0 else small) / (1 + small)
         slope = y - share
+        if close:
+            break
         above = t - start - q * (slope - u)
         if above > 0:
             high = t
@@ -39,8 +44,7 @@ def _logistic(start: float, q: float, y: float, u: float, first: float) -> tuple
         after = t - above / (1 + q * share * (1 - share))
         if not low <= after <= high:
             after = 0.5 * (low + high)
-        if abs(after - t) <= 1e-12 * (1 + abs(t)):
-            break
+        close = abs(after - t) <= NEAR * (1 + abs(after))
         t = after
     return t, slope
 

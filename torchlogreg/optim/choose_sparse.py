@@ -52,6 +52,6 @@ def _quick_dual(objective: Objective, X: Tensor) -> bool:
     """Whether few epochs over the rows will do."""
     if dual_coordinate.unsuitable(objective, X) or len(X) > 2 * X.shape[1]:
         return False
-    alpha = 0.0 if objective.penalty is None else objective.penalty.alpha
-    length = float(X.square().sum()) / len(X)
-    return objective.loss is not squared_error or length <= STIFF * alpha * len(X)
+    if objective.loss is not squared_error or objective.penalty is None:
+        return True
+    return float(X.square().sum()) / len(X) <= STIFF * objective.penalty.alpha * len(X)

@@ -125,10 +125,11 @@ class DualCoordinate(Optimizer):
                 "DualCoordinate walks from row to row, which needs numba; pip install "
                 "torchlogreg[fast], or use optimizer='newton_cg'"
             )
-        value: Tensor = closure()
+        known = closure.objective.known(closure.batch)
+        value = closure() if known is not None else closure.value()  # which needs no gradient
         weight = closure.objective.model.weight
         duals = self._of(closure)
-        if self._epochs % AFRESH == 0:  # 3
+        if self._epochs % AFRESH == 0 and duals.slopes.any():  # 3
             weight.copy_(duals.weight())
         self._run(duals, closure.objective.loss, weight)
         return value
