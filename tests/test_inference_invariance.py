@@ -128,8 +128,10 @@ def test_rows_in_blocks_are_rows_at_once(name: str, monkeypatch: pytest.MonkeyPa
         kind: inferred(case, case.X, case.y, covariance=kind, clusters=groups(case.n))
         for kind in KINDS
     }
-    for module in ("rows", "covariance", "information", "optimum", "null"):
+    for module in ("rows", "covariance", "optimum", "null"):
         monkeypatch.setattr(f"torchlogreg.inference.{module}.BLOCK", 40)
+    for module in ("rows", "single"):
+        monkeypatch.setattr(f"torchlogreg.inference.{module}.CACHED", 40)
     monkeypatch.setattr("torchlogreg.inference.covariance.MOST_SUMS", 10)
     for kind, whole in at_once.items():
         parts = infer(

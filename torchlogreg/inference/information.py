@@ -3,8 +3,10 @@
 1. ``sum_i w_i D_i' C_i D_i`` in the basis of centred columns (:mod:`torchlogreg.inference.rows`),
    where its condition number is small, unless columns are collinear.
 2. Scaled to unit diagonal and factored by Cholesky: ``A = S S'``, its inverse's factor.
-3. Where a pivot says that squares have cost more than three digits, again without squares: a QR
-   factorisation of the rows ``sqrt(w_i C_i) D_i``, block by block (Golub, 1965).
+3. Where a pivot says that squares have cost more than three digits, again: the rows
+   ``sqrt(w_i C_i) D_i S``, now nearly orthogonal, are squared and factored once more, which is as
+   good as a QR factorisation (CholeskyQR2: Yamamoto et al., 2015). Where they are far from
+   orthogonal, because a pivot was rounding: a QR, block by block (Golub, 1965).
 4. A singular matrix has no inverse: the parameters it says nothing about are named.
 5. Linear regression, whose digits are compared with certified ones, gets its residual sum of
    squares and, where columns are collinear, its inverse in doubled precision
@@ -23,10 +25,14 @@ from torchlogreg.data import Batch
 from torchlogreg.gram import REFINED, inverse_gram, residual_sum_of_squares
 from torchlogreg.inference.affine import AffineForm
 from torchlogreg.inference.doubled import doubled_inverse
-from torchlogreg.inference.rows import BLOCK, Problem
+from torchlogreg.inference.rows import Problem
+from torchlogreg.inference.single import has_one_score, sums_of_one_score
 
 SQUARED_IS_FINE = 1e-3
 """Smallest squared pivot of the correlations below which rows are factored instead of squares."""
+
+ROUNDING = 1e-9
+"""Squared pivot up to which the first factor is not good enough to be improved."""
 
 INFLATED = 20.0
 """Variance inflation from which linear regression inverts in doubled precision."""
@@ -101,6 +107,11 @@ class Information:
     def _in(cls, problem: Problem) -> Information:
         form, R, M = problem.form, problem.R, problem.M
         (k, r), p, m = R.shape, problem.data.X.shape[1], M.shape[1]
+        if has_one_score(problem):
+            one = sums_of_one_score(problem)
+            gradient = torch.cat((one.by_weight, one.by_eta * M[0]))
+            matrix = _framed(one.top, one.cross[None], one.at_eta.view(1, 1), M)
+            return cls(problem, matrix, gradient, one.loss, one.weakest)
         wide = form.weight
         top, cross = wide.new_zeros(r, p, r, p), wide.new_zeros(k * r, p)
         at_eta, weakest = wide.new_zeros(k, k), float("inf") if k == 1 else 0.0
@@ -117,19 +128,13 @@ class Information:
             ws = s * w[:, None]
             gradient += torch.cat((((ws @ R).T @ Z).flatten(), ws.sum(0) @ M))
             loss += value
-            if k == 1 and bool((w > 0).any()):
-                weakest = min(weakest, float(C[w > 0].min()))
+            if k == 1:
+                weakest = min(weakest, float(torch.where(w > 0, C[:, 0, 0], torch.inf).min()))
         for a in range(r):
             for b in range(a + 1, r):
                 top[b, :, a] = top[a, :, b].T
-        side = M.T @ cross.view(k, r * p)
-        matrix = torch.cat(
-            (
-                torch.cat((top.view(r * p, r * p), side.T), dim=1),
-                torch.cat((side, M.T @ at_eta @ M), dim=1),
-            )
-        )
-        return cls(problem, (matrix + matrix.T) / 2, gradient, loss, weakest)
+        matrix = _framed(top.view(r * p, r * p), cross.view(k, r * p), at_eta, M)
+        return cls(problem, matrix, gradient, loss, weakest)
 
     def inverse_factor(self, extra: Tensor | None = None) -> Tensor:
         """``S`` with ``inverse = S @ S.T``, in the basis.
@@ -154,8 +159,10 @@ class Information:
             raise SingularInformationError(~((diagonal > 0) & torch.isfinite(diagonal)))
         scale = diagonal.rsqrt()
         factor, info = torch.linalg.cholesky_ex(matrix * scale[:, None] * scale)  # 2
-        if bool((info != 0) | (factor.diagonal().square().min() < SQUARED_IS_FINE)):
-            factor = self._row_factor(scale, extra).T  # 3
+        weakest = float(factor.diagonal().square().min()) if int(info) == 0 else 0.0
+        if weakest < SQUARED_IS_FINE:  # 3
+            twice = self._squared_twice(factor, scale, extra) if weakest > ROUNDING else None
+            factor = self._row_factor(scale, extra).T if twice is None else twice
         eye = torch.eye(len(factor), dtype=factor.dtype, device=factor.device)
         inverse = torch.linalg.solve_triangular(factor, eye, upper=False)
         root: Tensor = scale[:, None] * inverse.T
@@ -202,6 +209,20 @@ class Information:
         )
         return replace(self, loss=loss.to(self.loss))
 
+    def _squared_twice(self, factor: Tensor, scale: Tensor, extra: Tensor | None) -> Tensor | None:
+        """Lower triangle ``L`` from a first one; None if that was too far off."""
+        problem, P = self.problem, len(scale)
+        eye = torch.eye(P, dtype=scale.dtype, device=scale.device)
+        S = torch.linalg.solve_triangular(factor, eye, upper=False).T
+        T = scale[:, None] * S
+        again = torch.zeros_like(S) if extra is None else T.T @ extra @ T
+        for rows in problem.roots(T):
+            again += rows.T @ rows
+        if not bool((again - eye).abs().max() < 0.1):
+            return None
+        second: Tensor = torch.linalg.cholesky(again)
+        return factor @ second
+
     def _row_factor(self, scale: Tensor, extra: Tensor | None) -> Tensor:
         """Upper triangular ``U`` of the scaled rows; their singular values decide the rank."""
         problem = self.problem
@@ -209,11 +230,7 @@ class Information:
         if extra is not None:
             values, vectors = torch.linalg.eigh(extra * scale[:, None] * scale)
             factor = values.clamp(min=0).sqrt()[:, None] * vectors.T
-        k = len(problem.R)
-        for Z, w, _, C, _, _ in problem.rows(max(1, BLOCK // (2 * k * len(scale)))):
-            values, vectors = torch.linalg.eigh(C * w[:, None, None])
-            root = values.clamp(min=0).sqrt()[:, :, None] * vectors.mT  # (n, k, k)
-            rows = (root @ problem.designs(Z)).flatten(0, 1) * scale
+        for rows in problem.roots(torch.diag(scale)):
             factor = torch.linalg.qr(torch.cat((factor, rows)), mode="r").R
         if len(factor) < len(scale):  # fewer rows than parameters
             factor = torch.nn.functional.pad(factor, (0, 0, 0, len(scale) - len(factor)))
@@ -230,6 +247,14 @@ class Information:
             most = basis.back.abs() @ scale  # if a direction had all its length in every entry
             raise SingularInformationError((moved > 1e-6 * most[:, None]).any(dim=1))
         return factor
+
+
+def _framed(top: Tensor, cross: Tensor, at_eta: Tensor, M: Tensor) -> Tensor:
+    """The whole matrix (P, P) from the parts of weights and intercepts."""
+    side = M.T @ cross
+    rows = (torch.cat((top, side.T), dim=1), torch.cat((side, M.T @ at_eta @ M), dim=1))
+    matrix = torch.cat(rows)
+    return (matrix + matrix.T) / 2
 
 
 def covariance_of(form: AffineForm, data: Batch) -> Tensor:

@@ -14,12 +14,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from torchlogreg import formulas, losses
+from torchlogreg import closed_form, losses
 from torchlogreg.data import Batch
 from torchlogreg.inference.affine import AffineForm
 
 BLOCK = 2**20
 """Numbers in a temporary: bounds the memory beside X to some tens of MB."""
+
+CACHED = 2**18
+"""Numbers in a temporary that the processor keeps at hand, as long as blocks have as many rows as
+parameters."""
 
 _SAMPLE = 1024
 
@@ -59,6 +63,8 @@ class Basis:
             counted = block.X[block.sample_weight > 0].to(mean)
             if len(counted):
                 largest = torch.maximum(largest, (counted - mean).abs().amax(0))
+        if step > 1:  # of many rows: near zero is near enough, and saves a copy of X
+            mean = mean.where(mean.abs() > largest, 0.0)
         # A constant column stays as it is: what rounding left of it would look like a column.
         constant = largest <= 8 * torch.finfo(mean.dtype).eps * mean.abs()
         largest, mean = torch.where(constant, mean.abs(), largest), mean.where(~constant, 0.0)
@@ -147,18 +153,34 @@ class Problem:
         Parameters
         ----------
         size : int, optional
-            Default: as many as keep a temporary at ``BLOCK`` numbers.
+            Default: as many as keep a temporary in the cache.
         """
-        wide = self.form.weight
-        k, p = len(self.R), self.data.X.shape[1]
-        size = size or max(1, BLOCK // max(p, 2 * k * k))
+        p = self.data.X.shape[1]
+        size = size or _rows_of(max(p, 2 * len(self.R) ** 2), p)
         for block in self.data.strips(size):
-            weight = block.sample_weight.to(wide)
-            y = block.y.to(wide) if block.y.is_floating_point() else block.y
-            eta = self.form.eta(block.X, block.offset)
-            loss = torch.dot(weight, self.form.nll(eta, y))
-            s, C = self._derivatives(eta, y)
+            losses, s, C, weight = self.derivatives(block)
+            loss = torch.dot(weight, losses)
             yield Rows(self.basis.transform(block.X), weight, s, C, loss, block)
+
+    def roots(self, T: Tensor) -> Iterator[Tensor]:
+        """Blocks of the rows ``sqrt(w_i C_i) D_i T``, (m, P): their squares are the information."""
+        k, p, P = len(self.R), self.data.X.shape[1], len(T)
+        for block in self.data.strips(_rows_of(2 * k * P, P)):
+            eta, y, weight = self._seen(block)
+            C = self._curvatures(eta, y) * weight[:, None, None]
+            if k == 1 and not bool(self.basis.mean.any()):  # the scale is exact anywhere
+                scaled = self.R / self.basis.scale[:, None] * T[:p]
+                rows = torch.addmm(self.M @ T[p:], block.X.to(T), scaled)
+                yield rows.mul_(C[:, :, 0].sqrt_())
+                continue
+            Z = self.basis.transform(block.X)
+            if k == 1:
+                rows = torch.addmm(self.M @ T[p:], Z, self.R * T[:p])
+                yield rows.mul_(C[:, :, 0].sqrt_())
+                continue
+            values, vectors = torch.linalg.eigh(C)
+            root = values.clamp(min=0).sqrt()[:, :, None] * vectors.mT  # (m, k, k)
+            yield (root @ self.designs(Z)).flatten(0, 1) @ T
 
     def designs(self, Z: Tensor) -> Tensor:
         """``D_i``, derivatives of ``eta_i`` by the parameters of the basis, (n, k, P)."""
@@ -170,17 +192,37 @@ class Problem:
         by_weight = ((s @ self.R)[:, :, None] * Z[:, None, :]).flatten(1)
         return torch.cat((by_weight, s @ self.M), dim=1)
 
-    def _derivatives(self, eta: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Slopes and curvatures, without the columns of ``eta`` that never move."""
+    def _seen(self, block: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """``eta``, target and weights of a block, in the dtype of the form."""
+        wide = self.form.weight
+        y = block.y.to(wide) if block.y.is_floating_point() else block.y
+        return self.form.eta(block.X, block.offset), y, block.sample_weight.to(wide)
+
+    def derivatives(self, block: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Losses, slopes, curvatures and weights, without columns of ``eta`` that never move."""
+        eta, y, weight = self._seen(block)
         loss = self.form.nll
         if self.linear:
-            return eta - y[:, None], torch.ones_like(eta)[:, :, None]
-        if loss in (losses.binary_nll, losses.categorical_nll):  # closed forms are quicker
-            s, C = formulas.slopes(loss, eta, y), formulas.curvatures(loss, eta, y)
-        else:
-            s, C = losses.slopes(loss, eta, y), losses.curvatures(loss, eta, y)
+            s = eta - y[:, None]
+            return s.squeeze(1).square(), s, self._curvatures(eta, y), weight
         used = _used(self.form)
-        return s[:, used:], C[:, used:, used:]
+        if closed_form.has_slopes(loss):  # quicker
+            found, s = closed_form.losses_and_slopes(loss, eta, y)
+        else:
+            found, s = loss(eta, y), losses.slopes(loss, eta, y)
+        return found, s[:, used:], self._curvatures(eta, y), weight
+
+    def _curvatures(self, eta: Tensor, y: Tensor) -> Tensor:
+        """The same curvatures (n, k, k) alone."""
+        if self.linear:
+            return torch.ones_like(eta)[:, :, None]
+        used = _used(self.form)
+        return closed_form.curvatures(self.form.nll, eta, y)[:, used:, used:]
+
+
+def _rows_of(width: int, n_params: int) -> int:
+    """Rows of a block whose temporaries have ``width`` numbers a row."""
+    return max(1, CACHED // width, min(n_params, BLOCK // width))
 
 
 def _used(form: AffineForm) -> int:
