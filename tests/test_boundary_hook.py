@@ -66,6 +66,41 @@ def test_a_model_that_knows_nothing_gives_one_colour(tmp_path: Path) -> None:
     assert np.ptp(corners, axis=0).max() == 0
 
 
+def test_the_first_picture_explains_its_markers_as_the_last_does(tmp_path: Path) -> None:
+    # The legend was drawn after the first picture had been laid out, and was missing from it.
+    train(TensorBoardBoundary(EventFile(tmp_path, share=None)), *clouds())
+    first, last = (
+        np.asarray(pictures(tmp_path, f"boundary/{end}")[epoch].convert("L"))[TOP - 26 : TOP - 4]
+        for end, epoch in (("first", 0), ("last", 30))
+    )
+    assert np.array_equal(first, last) and (first < 200).sum() > 200
+
+
+@pytest.mark.parametrize("n", [900, 3000])
+def test_a_crowd_hides_neither_the_boundary_nor_how_many_rows_are_shown(
+    tmp_path: Path, n: int
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    X = torch.randn(n, 2, generator=generator, dtype=F64)
+    y = (X[:, 0] + 1.5 * torch.randn(n, generator=generator, dtype=F64) > 0).double()
+    hook = TensorBoardBoundary(EventFile(tmp_path, share=None))
+    model = LogisticRegression(2, dtype=F64)
+    fit(model, X, y, optimizer="newton", penalty=L2(0.01), hooks=[hook])
+    (picture,) = pictures(tmp_path, "boundary/last").values()
+    array = np.asarray(picture.convert("L")).astype(int)
+    paper = hook._picture.paper
+    w1, w2, bias = flat_params(model).tolist()
+    dark = []
+    for row in range(5, paper.height - 5):
+        x2 = paper.limits[3] - row / (paper.height - 1) * (paper.limits[3] - paper.limits[2])
+        column = round(float(paper.columns(np.array(-(bias + w2 * x2) / w1))))
+        if 5 <= column < paper.width - 5:
+            dark.append(array[TOP + row, LEFT + column - 1 : LEFT + column + 2].min() < 90)
+    assert len(dark) > 100 and np.mean(dark) > 0.98
+    foot = array[-22:-2, 330:]
+    assert ((foot < 200).sum() > 100) == (n > 1000), "1,000 of 3,000 rows"
+
+
 def test_heavier_rows_cover_more_pixels(tmp_path: Path) -> None:
     X = torch.tensor([[-1.0, 0.0], [1.0, 0.0], [-0.2, 2.0], [0.2, -2.0]], dtype=F64)
     y = torch.tensor([0.0, 1.0, 0.0, 1.0], dtype=F64)

@@ -13,7 +13,7 @@ from torchlogreg.history import History
 from torchlogreg.hooks import Recorder
 from torchlogreg.viz import Boundary, CostCurves, save_picture
 from torchlogreg.viz.canvas import number
-from torchlogreg.viz.labels import cost_window, log_ticks, spread, tick_label
+from torchlogreg.viz.labels import cost_window, log_ticks, spread, tick_label, told_apart
 from torchlogreg.viz.read import unweighted_cost
 from torchlogreg.viz.surface import loss_at
 from torchlogreg.weighting import BoostMisclassified
@@ -259,3 +259,18 @@ def test_log_ticks_are_few_inside_and_told_apart(window):
 )
 def test_numbers_read_plainly(value, text):
     assert number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        (["sgd", "adam", "newton"], ["sgd", "adam", "newton"]),
+        (["gradient descent lr 0.1", "gradient descent lr 0.2"], ["…lr 0.1", "…lr 0.2"]),
+        (["gradient descent", "sgd"], ["gradient d…", "sgd"]),
+        (["stochasticaverage", "stochasticsteepest"], ["sto…average", "sto…teepest"]),
+        (["one very long name of a single run"], ["one very l…"]),
+    ],
+)
+def test_long_names_are_shortened_to_what_tells_them_apart(names, shown):
+    assert list(told_apart(names, 11).values()) == shown
+    assert all(len(name) <= 11 for name in shown)

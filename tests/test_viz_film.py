@@ -6,6 +6,7 @@ import re
 import resource
 import subprocess
 
+import matplotlib
 import numpy as np
 import pytest
 from matplotlib import rcParams
@@ -14,8 +15,9 @@ from PIL import Image
 from torchlogreg.history import History
 from torchlogreg.viz import CostCurves, Film, sinks
 from torchlogreg.viz.page import html
+from torchlogreg.viz.palette import LIGHT, Restyle
 from torchlogreg.viz.selection import select_frames
-from torchlogreg.viz.text import FastText
+from torchlogreg.viz.text import FastText, widened
 
 M = 12
 needs_ffmpeg = pytest.mark.skipif(
@@ -296,3 +298,26 @@ def test_fast_text_stands_where_text_stands():
         middle = np.array([ours.x0 + ours.x1, ours.y0 + ours.y1]) / 2
         other = np.array([plain.x0 + plain.x1, plain.y0 + plain.y1]) / 2
         assert np.abs(middle - other).max() <= 4
+
+
+def test_settings_of_a_film_are_swapped_and_put_back_whatever_happens():
+    before = dict(dict.items(matplotlib.rcParams))
+    with LIGHT.style():
+        inside = dict(dict.items(matplotlib.rcParams))
+    restyle = Restyle(LIGHT)
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError), restyle:
+            assert dict(dict.items(matplotlib.rcParams)) == inside
+            raise ZeroDivisionError
+        assert dict(dict.items(matplotlib.rcParams)) == before
+
+
+@pytest.mark.parametrize("radius", [0.4, 1.0, 1.6, 3.3])
+def test_a_halo_covers_all_within_its_width(radius):
+    mask = np.zeros((5, 7), np.uint8)
+    mask[[0, 2, 4], [0, 3, 6]] = 255
+    around, reach = widened(mask.tobytes(), mask.shape, radius)
+    assert around.shape == (5 + 2 * reach, 7 + 2 * reach)
+    rows, columns = np.indices(around.shape) - reach
+    apart = np.min([np.hypot(rows - r, columns - c) for r, c in ((0, 0), (2, 3), (4, 6))], axis=0)
+    assert (around[apart <= radius - 0.5] == 255).all() and not around[apart >= radius + 0.5].any()

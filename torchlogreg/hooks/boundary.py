@@ -139,6 +139,7 @@ class TensorBoardBoundary(Hook):
             ordered=isinstance(model, OrdinalRegression),
             labels=(labels[0], labels[1]),
             size=self.size,
+            n_rows=len(data),
             sized=state.weighting.adaptive or bool((weight != weight[0]).any()),
         )
 

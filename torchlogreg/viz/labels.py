@@ -118,3 +118,30 @@ def cost_window(curves: Sequence[np.ndarray]) -> tuple[float, float, bool]:
     margin = max(0.06 * (top - bottom), 0.02)
     lowest, highest = max(bottom - 1.6 * margin, -307.0), min(top + margin, 308.0)
     return float(10**lowest), float(10**highest), True
+
+
+def told_apart(names: Sequence[str], width: int) -> dict[str, str]:
+    """Names of at most ``width`` characters, by name.
+
+    Those that are longer lose words with which all begin, as many as they must: these tell nothing.
+    What is still too long loses its end, or its middle if ends are what differs.
+    """
+    first, last = min(names), max(names)  # what these two share, all share
+    same = 0 if first == last else next(i for i, c in enumerate(last) if first[i : i + 1] != c)
+    cuts = [0, *(i + 1 for i, c in enumerate(first[:same]) if c in " -_/=,")]
+    longest = max(map(len, names))
+    cut = next((cut for cut in cuts if longest - cut < width), cuts[-1])
+
+    def shortened(name: str, head: int) -> str:
+        if len(name) <= width:
+            return name
+        rest = "…" + name[cut:] if cut else name
+        if len(rest) <= width:
+            return rest
+        return rest[:head] + "…" + rest[len(rest) - (width - 1 - head) :]
+
+    for head in (width - 1, width // 3):
+        short = {name: shortened(name, head) for name in names}
+        if len(set(short.values())) == len(set(names)):
+            break
+    return short

@@ -12,7 +12,7 @@ from torchlogreg.history import History
 from torchlogreg.viz import read
 from torchlogreg.viz.canvas import DESIGN_HEIGHT, DESIGN_WIDTH, Scene
 from torchlogreg.viz.curves import Curves
-from torchlogreg.viz.labels import log_axis
+from torchlogreg.viz.labels import log_axis, told_apart
 from torchlogreg.viz.palette import Theme
 from torchlogreg.viz.surface import Optimum, Plane, names, optimum, recorded_loss, window
 from torchlogreg.viz.trail import mark_goal, name_spot, surface_from_above
@@ -24,6 +24,9 @@ DIGITS = 12.0
 """Excess losses below the start's times ten to minus this are not told apart."""
 
 MOST_RUNS = 10
+
+NAME_WIDTH = 11
+"""Characters of a name that the standing has room for."""
 
 
 class Race(Scene):
@@ -64,6 +67,7 @@ class Race(Scene):
     ) -> None:
         check(histories)
         self.histories = dict(histories)
+        self._short = told_apart(list(histories), NAME_WIDTH)
         runs = list(self.histories.values())
         self.losses = {name: recorded_loss(h) for name, h in self.histories.items()}
         self.best = self._optimum()
@@ -98,6 +102,7 @@ class Race(Scene):
             title="Paths on the loss surface" + ("" if flat else "  (slice through the optimum)"),
             quiet=True,
         )
+        axes.yaxis.set_label_coords(-0.079, 0.5)  # clear of long numbers and of the frame
         self._limits = limits
         self._colors = {n: self.theme.series[i % 7] for i, n in enumerate(self.histories)}
         self._build_excess()
@@ -116,7 +121,7 @@ class Race(Scene):
         leader = self._rank(now)
         known = f"L* {self.best.loss:.5f}"
         unit = read.unit(list(self.histories.values()))
-        self.count(unit, step, float(self.steps[-1]), f"leader {leader[:16]}   {known}")
+        self.count(unit, step, float(self.steps[-1]), f"leader {self._short[leader]}   {known}")
 
     def _optimum(self) -> Optimum:
         """The best that any of the runs knows."""
@@ -216,8 +221,7 @@ class Race(Scene):
             (x, middle), half = self.place(870, y), self._bars[name].get_height() / 2
             self._bars[name].set_y(middle - half)
             self._bars[name].set_width(length / DESIGN_WIDTH)
-            shown = name if len(name) <= 11 else name[:10] + "…"
-            self._names[name].set_text(f"{rank}  {shown}")
+            self._names[name].set_text(f"{rank}  {self._short[name]}")
             self._names[name].set_position((x - 7 / DESIGN_WIDTH, middle))
             shown_excess = max(excess[name], start * 10**-DIGITS)
             words = f"{shown_excess:.1e}" if np.isfinite(excess[name]) else "diverged"

@@ -122,7 +122,6 @@ class Paper:
         self._frame(labels, x_ticks, y_ticks)
         self._rows = np.zeros((size, 1 + size), np.uint8)  # as PNG wants them: a filter before each
         self.image = self._rows[:, 1:]
-        self.image[:] = self.static
         blank = inks.index(LIGHT.background)
         self.plot = np.full((self.height + 2 * PAD, self.width + 2 * PAD), blank, np.uint8)
 
@@ -180,7 +179,8 @@ class Paper:
         return width
 
     def caption(self, head: str, tail: str) -> None:
-        """The first caption row: a head in bold to the left, figures to the right."""
+        """Start afresh, with the first caption row: a head in bold to the left, figures right."""
+        np.copyto(self.image, self.static)  # fresh memory costs more than the copy
         self.text(head, LEFT, TOP - 39, font="DejaVuSansMono-Bold", points=16)
         right = self.size - RIGHT
         self.text(tail, right, TOP - 39, colour=LIGHT.muted, points=13, anchor="right")
@@ -190,11 +190,9 @@ class Paper:
         self.text(words, LEFT, TOP - 16, colour=LIGHT.muted, points=12, static=True)
 
     def png(self) -> bytes:
-        """Put the plot into the frame and encode all as a palette PNG; then start afresh."""
+        """Put the plot into the frame and encode all as a palette PNG."""
         self.image[TOP : TOP + self.height, LEFT : LEFT + self.width] = self.inside
-        png = palette_png(self._rows, self.inks.bytes)
-        np.copyto(self.image, self.static)  # fresh memory costs more than the copy
-        return png
+        return palette_png(self._rows, self.inks.bytes)
 
     def _frame(
         self,

@@ -12,9 +12,12 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from torchlogreg.viz.palette import LIGHT
 from torchlogreg.viz.raster import LEVELS, Inks, Paper, inks, ramp
-from torchlogreg.viz.raster_marks import SHAPES
+from torchlogreg.viz.raster_marks import SHAPES, line
 from torchlogreg.viz.raster_points import Markers
 from torchlogreg.viz.raster_scene import FIELD, Mean, Scene, around, explain
+
+CROWD = 600
+"""Markers that hide the boundary, unless it is drawn over them."""
 
 CONTOURS = (0.1, 0.25, 0.75, 0.9)
 """Probabilities with a thin line; one half has a thick one."""
@@ -75,6 +78,8 @@ class PlanePicture:
         else:
             self._regions(start, column, row)
         self.markers.draw(weight, wrong)
+        if len(weight) > CROWD and len(column) == 1:
+            self._boundary(float(start[0]), float(column[0]), float(row[0]))
         self.paper.caption(*caption)
         return self.paper.png()
 
@@ -105,6 +110,18 @@ class PlanePicture:
         lower, upper = int(down.min()), int(down.max())
         windows = sliding_window_view(table, upper - lower + 1)[across - int(across.min())]
         self.paper.inside[:] = windows.T[down - lower]
+
+    def _boundary(self, start: float, column: float, row: float) -> None:
+        """The boundary between two classes once more, over markers that would hide it."""
+        slope = float(np.hypot(column, row))
+        if len(self.scene.class_names) != 2 or not 0 < slope < np.inf:
+            return
+        middle = np.array([-start * column, -start * row]) / slope**2  # nearest to the corner
+        along = np.array([-row, column]) / slope * 4 * self.paper.size
+        if np.abs(middle).max() < 2 * self.paper.size:
+            x, y = np.stack((middle - along, middle + along)).T
+            line(self.paper, x, y, LIGHT.background, width=2.0)
+            line(self.paper, x, y, LIGHT.text, width=1.1)
 
     def _colour(self, mu: np.ndarray) -> np.ndarray:
         """Palette entries along the gradient, with lines where a class or a contour is crossed."""

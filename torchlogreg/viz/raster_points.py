@@ -24,7 +24,7 @@ CLASSES = (VERMILION, BLUE, GREEN, PINK, ORANGE, SKY, YELLOW)
 LEVEL_STOPS = (VERMILION, ORANGE, SKY, BLUE)
 """Ordered levels run from vermilion (low) to blue (high)."""
 
-MOST_POINTS = 2_000
+MOST_POINTS = 1_000
 """Rows shown; of more, this many are drawn by lot (the same ones in every picture)."""
 
 STEP = 1.12

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from torchlogreg.viz.palette import LIGHT
-from torchlogreg.viz.raster import Paper, ramp
+from torchlogreg.viz.raster import RIGHT, Paper, ramp
 from torchlogreg.viz.raster_points import class_colours, legend
 
 Mean = Callable[[np.ndarray], np.ndarray]
@@ -39,6 +39,8 @@ class Scene:
         Pixels.
     sized : bool
         Whether weights differ between rows or will.
+    n_rows : int
+        Rows there are, if not all of them are shown.
     """
 
     y: np.ndarray
@@ -47,6 +49,7 @@ class Scene:
     labels: tuple[str, str]
     size: int = 480
     sized: bool = False
+    n_rows: int = 0
 
     @property
     def colours(self) -> tuple[str, ...]:
@@ -79,7 +82,11 @@ def around(values: np.ndarray) -> tuple[float, float]:
 
 
 def explain(paper: Paper, scene: Scene) -> None:
-    """What the markers mean, drawn once."""
+    """What the markers mean and how many there are, drawn once."""
+    if scene.n_rows > len(scene.y):
+        words = f"{len(scene.y):,} of {scene.n_rows:,} rows"
+        right, foot = paper.size - RIGHT, paper.size - 12
+        paper.text(words, right, foot, colour=LIGHT.muted, points=11, anchor="right", static=True)
     if scene.class_names:
         legend(paper, scene.class_names, scene.colours, mistakes=True, sized=scene.sized)
     elif paper.inks.n_ramp == FIELD:
