@@ -27,6 +27,7 @@ from torchlogreg.optim import (
     alpha_max,
 )
 from torchlogreg.penalties import L1, L2, ElasticNet, Penalty
+from torchlogreg.sparse_inputs import sparse_rows
 from torchlogreg.state import FitState, Hook
 from torchlogreg.weighting import (
     BoostMisclassified,
@@ -82,4 +83,5 @@ __all__ = [
     "infer",
     "losses",
     "minibatches",
+    "sparse_rows",
 ]
