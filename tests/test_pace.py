@@ -103,3 +103,16 @@ def test_who_has_no_time_asks_again_when_there_may_be_some(clock: SimpleNamespac
         elif asked < next_dense(epoch):  # by then there is time, if epochs stay as fast
             assert 0.1 * clock.now * (asked / epoch) >= cost
     assert Budget(None).ask_again(7, 1e9) == 8
+
+
+def test_who_waits_for_the_first_half_second_sleeps_until_then(clock: SimpleNamespace) -> None:
+    # Boundaries that were affordable but too early once asked after every epoch.
+    budget, looks = Budget(0.1), 0
+    wake = 1
+    for epoch in range(1, 1001):
+        clock.now = epoch * 0.9 * PATIENCE / 1000
+        if epoch >= wake:
+            looks += 1
+            assert not budget.affords_now(0.0)
+            wake = budget.ask_for_now(epoch, 0.0)
+    assert looks < 20

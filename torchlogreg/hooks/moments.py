@@ -137,7 +137,7 @@ class Moments:
             return
         self.wake = self._due[-1] if self._due else math.inf
         if self._waiting:
-            self.wake = min(self.wake, self._budget.ask_again(epoch, self._needed()))
+            self.wake = min(self.wake, self._budget.ask_for_now(epoch, self._needed()))
 
     def _publish_some(self) -> None:
         """What has waited longest, if there is time; under ``every``, all that waits."""

@@ -92,8 +92,13 @@ class Budget:
         """Seconds that all takes that waits, and the last pictures."""
         return sum((1 + hope.waiting) * hope.cost for hope in self.hopes.values())
 
-    def ask_again(self, epoch: int, cost: float = 0.0) -> int:
-        """When there may be time if epochs stay as fast as they are.
+    def ask_for_now(self, epoch: int, cost: float) -> int:
+        """When ``affords_now`` may be true."""
+        cost += sum(hope.cost for hope in self.hopes.values())
+        return self.ask_again(epoch, cost, earliest=PATIENCE)
+
+    def ask_again(self, epoch: int, cost: float = 0.0, *, earliest: float = 0.0) -> int:
+        """When there may be time, ``earliest`` seconds on, if epochs stay as fast as they are.
 
         At the latest at the next epoch that curves note anyway. A loop that is left and taken up
         again is slower for some steps: hooks of a fast fit had better look at the same epochs.
@@ -101,7 +106,7 @@ class Budget:
         if self.share is None:
             return epoch + 1
         elapsed = time.perf_counter() - self.started
-        missing = (self.spent + self.promised + cost) / self.share - elapsed
+        missing = max((self.spent + self.promised + cost) / self.share, earliest) - elapsed
         wait = max(0.0, missing) * max(epoch, 1) / elapsed
         return min(epoch + 1 + int(wait), next_dense(epoch)) if wait >= 1 else epoch + 1
 
