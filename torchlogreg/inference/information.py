@@ -37,6 +37,9 @@ ROUNDING = 1e-9
 INFLATED = 20.0
 """Variance inflation from which linear regression inverts in doubled precision."""
 
+INFLATED_FAR, INSTANT = 1e8, 2**22
+"""Variance inflation from which that is worth seconds, and products ``n P^2`` that take none."""
+
 COLLINEAR = 200.0
 """Variance inflation from which the other models do, in small problems."""
 
@@ -180,7 +183,8 @@ class Information:
         data, n_params = problem.data, len(factor)
         inflation = factor.square().sum(1) * self.matrix.diagonal()
         if problem.linear and bool(inflation.max() > INFLATED):
-            if len(data) * n_params**2 <= REFINED:
+            worst = bool(inflation.max() > INFLATED_FAR)
+            if len(data) * n_params**2 <= (REFINED if worst else INSTANT):
                 bias = len(problem.form.intercepts) > 0
                 try:
                     return inverse_gram(data.X, data.sample_weight, bias=bias).to(factor)  # 5
