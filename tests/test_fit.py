@@ -293,6 +293,7 @@ def test_the_advice_names_the_limit_that_was_hit() -> None:
 def test_every_optimizer_counts_one_step_an_epoch_on_a_full_batch() -> None:
     case = problem("linear")
     special = {"block_lbfgs", "kernel_newton"}  # for softmax, and under a ridge
+    special |= {"coordinate_newton", "dual_coordinate"}  # for sparse rows
     for name in set(OPTIMIZERS) - special:
         result = fit(case.model(), case.X, case.y, optimizer=name, max_epochs=3, tol=0)
         assert result.n_steps == result.n_epochs == 3
