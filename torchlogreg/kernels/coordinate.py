@@ -162,7 +162,7 @@ def _constant(bend: Any, total: float, moved: Any, intercept: Any) -> float:
     s = intercept[0]
     for i in range(len(bend)):
         s += bend[i] * moved[i]
-    step = -s / total
+    step: float = -s / total
     intercept[1] += step
     for i in range(len(bend)):
         moved[i] += step

@@ -126,7 +126,7 @@ class DualCoordinate(Optimizer):
                 "torchlogreg[fast], or use optimizer='newton_cg'"
             )
         known = closure.objective.known(closure.batch)
-        value = closure() if known is not None else closure.value()  # which needs no gradient
+        value: Tensor = closure.value() if known is None else closure()  # no gradient is needed
         weight = closure.objective.model.weight
         duals = self._of(closure)
         if self._epochs % AFRESH == 0 and duals.slopes.any():  # 3
