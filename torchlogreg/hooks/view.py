@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from torchlogreg.compressed import DENSE
 from torchlogreg.data import Batch
+from torchlogreg.sparse import filled, is_sparse
 
 MOST_ROWS = 20_000
 """Rows that the choice of features and the principal axes are computed from."""
@@ -36,6 +38,8 @@ class View:
 
     def coordinates(self, X: Tensor) -> Tensor:
         """Where rows (m, p) are seen, (m, 1) or (m, 2)."""
+        if is_sparse(X):
+            return X @ self.directions.T - self.origin @ self.directions.T
         return (X - self.origin) @ self.directions.T
 
     def rows(self, coordinates: Tensor) -> Tensor:
@@ -65,8 +69,9 @@ def choose_view(
     if names is not None and len(names) != p:
         raise ValueError(f"{len(names)} feature_names for {p} columns; give each column one")
     names = [f"x{j + 1}" for j in range(p)] if names is None else [str(name) for name in names]
-    step = -(-len(data) // MOST_ROWS)
-    X = data.X[::step]
+    most = min(MOST_ROWS, DENSE // p) if is_sparse(data.X) else MOST_ROWS
+    step = -(-len(data) // max(1, most))
+    X = filled(data.X[::step])
     if features == "pca" and p > 2:
         return _principal(X)
     if features is None or features == "pca":
