@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from problems import MODELS, problem
 from torchlogreg import (
+    L1,
     L2,
     ConvergenceWarning,
     LinearRegression,
@@ -19,6 +22,9 @@ from torchlogreg import (
     fit,
 )
 from torchlogreg.diagnostics.margins import class_margins
+from torchlogreg.inputs import make_data
+from torchlogreg.objective import Objective
+from torchlogreg.optim.duality import duality_gap
 from torchlogreg.weighting import ClassWeights, Focal
 
 F64 = torch.float64
@@ -148,3 +154,32 @@ def test_slow_newton_near_an_optimum_is_not_called_diverging() -> None:
     slow = Newton(model.parameters(), damping=0.5)
     result = fit(model, case.X, case.y, optimizer=slow)
     assert result.converged
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("alpha", [1e-5, 1e-7])
+def test_a_weak_ridge_has_an_optimum_however_slowly_it_is_reached(seed: int, alpha: float) -> None:
+    """Heavy tails, more columns than rows: three slow steps were taken for divergence."""
+    rng = np.random.default_rng(seed)
+    X, weights = rng.standard_t(2, (40, 90)), np.arange(40) % 4
+    y = (rng.random(40) < 1 / (1 + np.exp(-X @ rng.normal(size=90) / 10))).astype(float)
+    model = LogisticRegression(90, dtype=torch.float64)
+    result = fit(model, X, y, optimizer="newton", penalty=L2(alpha), sample_weight=weights)
+    assert result.converged
+
+
+def test_no_small_gradient_hides_a_large_duality_gap() -> None:
+    """With a penalty as weak as the tolerance the optimality holds where half the objective is
+    still to be gained; the dual knows."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40, 25))
+    X = np.hstack((X, X * 1.5))
+    y = X[:, :4] @ np.array([1.0, -2.0, 0.5, 3.0])
+    model = LinearRegression(50, dtype=torch.float64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        result = fit(model, X, y, penalty=L1(1e-6), optimizer="proximal_newton")
+    objective = Objective(model, penalty=L1(1e-6))
+    data = make_data(model, X, y)
+    gap = duality_gap(objective.closure(data, data))
+    assert not result.converged or gap <= 1e-3 * result.objective

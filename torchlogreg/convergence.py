@@ -33,12 +33,13 @@ def check_convergence(state: FitState, tol: float) -> None:
     """Stop when the optimality conditions hold and adaptive weights have settled.
 
     1. Optimality at the current parameters: the one wait for the device. For a loose tolerance,
-       above ``DEFAULT``, a duality gap within that share of the objective is as good a proof.
+       above ``DEFAULT``, a duality gap within that share of the objective is as good a proof; and
+       where a penalty is no stronger than the tolerance, a large gap shows that nothing is proved.
     2. Newton and its kin go on while a step still halves it, unless the tolerance is a loose one,
        above ``DEFAULT``: who gives that wants no more digits than it says. At a finite optimum
        rounding ends that within a few steps; where none exists the gradient shrinks for ever, by
        1/e a step, while ``eta`` still moves by about one: three such steps below the tolerance are
-       the sign of it.
+       the sign of it, unless a strictly convex penalty sees to an optimum however far away.
     3. A vanishing gradient is no optimum if all rows are predicted with a margin: longer parameters
        would be better still.
     4. Nor is it one if the classes are quasi-completely separated. A few rows prove that they are
@@ -58,6 +59,8 @@ def check_convergence(state: FitState, tol: float) -> None:
     wanted = tol * CRAWL if _crawls(state, ratio) else tol
     if not (optimality <= max(wanted, _rounding(state)) or _gap_closed(state, tol)):
         return  # NaN is no convergence
+    if _gap_open(state):
+        return
     # Where no optimum exists no step gains so much: not asked while one does.
     leaping = gaining and ratio < 0.1 and state.epoch < state.max_epochs
     if not leaping and told_apart(state.problem):  # 3
@@ -67,7 +70,7 @@ def check_convergence(state: FitState, tol: float) -> None:
     moving = before is None or bool((eta - before).abs().max() > 0.05)
     state.eta_before = eta
     state.slow_steps = state.slow_steps + 1 if gaining and ratio > 0.1 and moving else 0
-    if state.slow_steps >= 3 and not state.weighting.adaptive:  # 2
+    if state.slow_steps >= 3 and not (state.weighting.adaptive or state.problem.unique):  # 2
         state.request_stop("separated" if _is_separated(state) else "diverging")
         return
     if gaining and state.epoch < state.max_epochs:
@@ -123,6 +126,9 @@ CRAWL = 1e-4
 FEW = 2**17
 """Entries of ``X``, a megabyte, of which a copy may wait for a reader."""
 
+OPEN = 1e-3
+"""Duality gap, as a share of the objective, above which a small gradient proves nothing."""
+
 FAILURES = ("separated", "diverging", "max_epochs")
 
 
@@ -147,6 +153,17 @@ def _gap_closed(state: FitState, tol: float) -> bool:
     """Whether a loose tolerance is met by what the dual proves of the objective."""
     gap = getattr(state.optimizer, "gap", math.inf)
     return tol > DEFAULT and gap < math.inf and bool(gap <= tol * state.value.abs())
+
+
+def _gap_open(state: FitState) -> bool:
+    """Whether the dual leaves room below the objective that rounding does not explain."""
+    gap = getattr(state.optimizer, "gap", math.inf)
+    if gap == math.inf:
+        return False
+    value = float(state.value)
+    start = float(state.objective.units(state.data).response) ** 2
+    rounding = torch.finfo(state.model.weight.dtype).eps ** 0.5 * 1e-3 * start
+    return bool(gap > max(OPEN * abs(value), rounding))
 
 
 def _crawls(state: FitState, ratio: float) -> bool:
