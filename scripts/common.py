@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import os
 import shutil
 import signal
 import sys
@@ -17,8 +15,7 @@ from typing import Any
 
 import torch
 
-from torchlogreg import ConvergenceWarning, Model
-from torchlogreg.configuration import config
+from torchlogreg import ConvergenceWarning
 
 Parser = argparse.ArgumentParser
 
@@ -121,15 +118,6 @@ def _remove_empty(folders: Sequence[Path]) -> None:
     for folder in folders:
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
-
-
-def save_model(model: Model, folder: Path, facts: dict[str, Any]) -> None:
-    """``model.pt`` (a state_dict, on the CPU) and ``model.json`` (how to build it; ``facts``)."""
-    state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
-    torch.save(state, folder / ".model.pt.tmp")
-    os.replace(folder / ".model.pt.tmp", folder / "model.pt")  # whole or not at all
-    text = json.dumps({"model": config(model), **facts}, indent=2)
-    (folder / "model.json").write_text(text + "\n")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

@@ -12,12 +12,12 @@ from common import (
     main_guard,
     new_folder,
     parser,
-    save_model,
     table,
 )
 from torchlogreg import LinearRegression, LogisticRegression, Model, fit
 from torchlogreg.datasets import Dataset, curve, line
 from torchlogreg.hooks import Progress, Recorder, TensorBoardScalars
+from torchlogreg.saving import save
 
 DESCRIPTION = """\
 Gradient descent on one feature and an intercept, every iteration written down: a line under mean
@@ -79,7 +79,7 @@ def main() -> int:
                 ),
             )
             recorder.history.save(folder / kind / "history.npz")
-            save_model(model, folder / kind, {"dataset": data.name})
+            save(model, folder / kind / "model", facts={"dataset": data.name})
             print(f"\n{kind}: {data.source}")
             show(kind, recorder, optimum["loss"])
             if result.stop_reason == "interrupted":

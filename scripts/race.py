@@ -16,7 +16,6 @@ from common import (
     main_guard,
     new_folder,
     parser,
-    save_model,
     table,
 )
 from torchlogreg import (
@@ -31,6 +30,7 @@ from torchlogreg import (
 from torchlogreg.datasets import DATASETS, Dataset, load
 from torchlogreg.hooks import Recorder, StopOnNonFinite, TensorBoardScalars
 from torchlogreg.readers import read_table
+from torchlogreg.saving import save
 from torchlogreg.scaling import Standardizer
 from torchlogreg.viz import Race
 
@@ -115,7 +115,11 @@ def main() -> None:
                 hooks=(recorder, StopOnNonFinite(), TensorBoardScalars(folder / spec)),
             )
             recorder.history.save(folder / spec / "history.npz")
-            save_model(model, folder / spec, {"dataset": data.name, "columns": "standardised"})
+            save(
+                model,
+                folder / spec / "model",
+                facts={"dataset": data.name, "columns": "standardised"},
+            )
             histories[spec] = recorder.history
             if results[spec].stop_reason == "interrupted":
                 return

@@ -13,7 +13,6 @@ from common import (
     dtype_of,
     main_guard,
     new_folder,
-    save_model,
     table,
 )
 from rows import Split, divide, scores
@@ -21,6 +20,7 @@ from torchlogreg import FitResult, History, Model, Penalty, Weighting, fit
 from torchlogreg.datasets import DATASETS, Dataset, load
 from torchlogreg.hooks import Progress, Recorder, StopOnNonFinite, tensorboard_hooks
 from torchlogreg.readers import read_table
+from torchlogreg.saving import save
 from torchlogreg.viz.canvas import save_picture
 from torchlogreg.viz.cost_curves import CostCurves
 from train_settings import (
@@ -116,7 +116,8 @@ def train_one(
     if split.standardizer is not None:
         split.standardizer.fold_(model)
     recorder.history.save(folder / "history.npz")
-    save_model(model, folder, facts | {"columns": "raw", "message": result.message})
+    told = {**facts, "columns": "raw", "message": result.message}
+    save(model, folder / "model", facts=told)
     return result, recorder.history
 
 
@@ -157,7 +158,7 @@ def report(
         print(f"{name}: {result.message}")
     print(f"\nsaved under {folder}/")
     for name in results:
-        print(f"  {name}/  model.pt, model.json, history.npz, TensorBoard events")
+        print(f"  {name}/  model.safetensors, history.npz, TensorBoard events")
     print(f"  {picture.name}")
     print(f"watch: python scripts/watch.py {folder.parent}")
 

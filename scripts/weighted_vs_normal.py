@@ -17,7 +17,6 @@ from common import (
     new_folder,
     parser,
     positive,
-    save_model,
     table,
 )
 from torchlogreg import (
@@ -33,6 +32,7 @@ from torchlogreg import (
 )
 from torchlogreg.datasets import blobs
 from torchlogreg.hooks import Recorder, tensorboard_hooks
+from torchlogreg.saving import save
 from torchlogreg.viz.canvas import save_picture
 from torchlogreg.viz.cost_curves import CostCurves
 
@@ -127,7 +127,7 @@ class Job:
         shown = tensorboard_hooks(folder, share=None, feature_names=("x1", "x2"))
         result = self.fit(model, self.iterations, weighting, (recorder, *shown))
         recorder.history.save(folder / "history.npz")
-        save_model(model, folder, {"dataset": "blobs"})
+        save(model, folder / "model", facts={"dataset": "blobs"})
         stop_if_interrupted(result)
         return model, recorder.history
 

@@ -19,13 +19,14 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 # A module may import from its own layer and those above it, never from one below.
 LAYERS: list[str] = [
-    "columns compressed cumulative data datasets distributed double_double double_double_functions"
-    " formulas history log_determinant losses penalties readers sample_weights sparse sparse_inputs"
+    "checkpoint_file columns compressed cumulative data datasets distributed double_double double_double_functions"
+    " formulas history log_determinant losses penalties packing readers sample_weights sparse sparse_inputs"
     " targets threads",
-    "analytic audit base closed_form combinators configuration design gram models units weighting",
+    "analytic audit base closed_form combinators configuration design export gram models saving units"
+    " weighting",
     "curvature inputs jeffreys kernels names objective passes remembered scaling small",
     "optim",
-    "convergence diagnostics fit inference reweighting settings state viz",
+    "captured convergence diagnostics fingerprint fit inference resuming reweighting settings shown state viz",
     "hooks",
     "estimators",
     "compat",

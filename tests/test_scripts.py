@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -17,8 +16,8 @@ import pytest
 import torch
 
 from torchlogreg import History
-from torchlogreg.configuration import build
 from torchlogreg.datasets import breast_cancer
+from torchlogreg.saving import load, load_facts
 
 # Fits stop early here on purpose.
 pytestmark = pytest.mark.filterwarnings("ignore::torchlogreg.ConvergenceWarning")
@@ -64,7 +63,7 @@ def test_main_job_leaves_all_it_promises(script):
     folder = script.folder / "runs" / "breast_cancer"
     for run_name in ("normal", "weighted"):
         kinds = sorted(p.name.split(".")[0] for p in (folder / run_name).iterdir())
-        assert kinds == ["events", "history", "model", "model"]
+        assert kinds == ["events", "history", "model"]
         assert re.search(rf"^{run_name} +0\.\d+ ", out, re.M), "a row of the table"
     assert (folder / "cost_curves.png").read_bytes().startswith(b"\x89PNG")
     assert "converged" in out
@@ -73,9 +72,7 @@ def test_main_job_leaves_all_it_promises(script):
 def test_saved_model_predicts_on_raw_columns(script):
     script("train")
     folder = script.folder / "runs" / "breast_cancer" / "normal"
-    facts = json.loads((folder / "model.json").read_text())
-    model = build(facts["model"], dtype=torch.float64)
-    model.load_state_dict(torch.load(folder / "model.pt", weights_only=True))
+    facts, model = load_facts(folder / "model.safetensors"), load(folder / "model.safetensors")
     data = breast_cancer()
     assert list(data.feature_names) == facts["feature_names"]
     with torch.no_grad():
@@ -124,7 +121,7 @@ def test_own_csv_with_text_columns(script):
     frame.to_csv(script.folder / "shop.csv", index=False)
     status, _, err = script("train", "--data", "shop.csv", "--target", "bought")
     assert (status, err) == (0, "")
-    facts = json.loads((script.folder / "runs" / "shop" / "weighted" / "model.json").read_text())
+    facts = load_facts(script.folder / "runs" / "shop" / "weighted" / "model.safetensors")
     assert facts["class_names"] == ["no", "yes"]
     assert facts["feature_names"][0] == "age" and len(facts["feature_names"]) == 2
 
@@ -251,7 +248,7 @@ def test_ctrl_c_saves_what_there_is(tmp_path):
     assert "interrupted after" in out
     history = History.load(events / "history.npz")
     assert history.meta["stop_reason"] == "interrupted" and len(history) > 1
-    assert (events / "model.pt").exists()
+    assert (events / "model.safetensors").exists()
 
 
 FILM_BAD = {

@@ -21,9 +21,13 @@ def config(model: Model) -> dict[str, Any]:
     """Class name and constructor arguments of a model, JSON-able; ``build`` inverts it."""
     facts: dict[str, Any] = {"class": type(model).__name__, "n_features": model.n_features}
     if isinstance(model, SoftmaxRegression):
-        facts |= {"n_classes": model.n_classes, "reference": model.reference}
+        facts |= {"n_classes": int(model.n_classes), "reference": bool(model.reference)}
     if isinstance(model, OrdinalRegression):
-        facts |= {"n_classes": model.n_classes, "link": model.link, "bias": model.first is not None}
+        facts |= {
+            "n_classes": int(model.n_classes),
+            "link": model.link,
+            "bias": model.first is not None,
+        }
     else:
         facts["bias"] = model.bias is not None
     return facts
