@@ -1,0 +1,248 @@
+"""compat.LogisticRegression: scikit-learn's class of that name, fitted by our own ``fit``."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from scipy import sparse
+from scipy.special import log_expit, log_softmax
+from sklearn.base import BaseEstimator
+from sklearn.linear_model._base import LinearClassifierMixin, SparseCoefMixin
+from sklearn.utils import compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight, validate_data
+
+from torchlogreg.compat.arguments import CONSTRAINTS, strength_of
+from torchlogreg.compat.solve import Budget, Coefficients, Problem, solve
+from torchlogreg.compat.solvers import SOLVERS
+from torchlogreg.estimators.training import FitWarning
+
+NARROW = ("liblinear", "sag", "saga")
+"""Solvers for which scikit-learn takes sparse rows with 32-bit indices only."""
+
+
+class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):  # type: ignore[misc]
+    """Logistic regression with the constructor of scikit-learn 1.9.
+
+    Binary for two classes, multinomial for more. The objective is
+    ``C * sum(sample_weight * loss) + penalty``, the intercept without penalty.
+
+    Parameters
+    ----------
+    penalty : {"l1", "l2", "elasticnet", None}
+        Deprecated: give ``l1_ratio``, and ``C=np.inf`` for none.
+    C : float
+        Inverse strength of the penalty, ``> 0``: ``1 / (alpha * sum(sample_weight))``.
+    l1_ratio : float
+        Share of L1: 0 for ridge, 1 for lasso.
+    dual : bool
+        For "liblinear" only; the optimum, and so the answer, is the same.
+    tol : float
+        Largest entry of the gradient of the mean objective, per unit of standardised columns, that
+        counts as converged; 0 asks for all digits that there are.
+    fit_intercept : bool
+    intercept_scaling : float
+        For "liblinear", which penalises the intercept: as the weight of one more column, which
+        holds this value everywhere.
+    class_weight : mapping of label to float, "balanced" or None
+    random_state : int, RandomState or None
+        Without effect: nothing here is random.
+    solver : {"lbfgs", "liblinear", "newton-cg", "newton-cholesky", "sag", "saga"}
+        Which penalties are allowed is as in scikit-learn; which optimizer works is in
+        :data:`torchlogreg.compat.solvers.SOLVERS`.
+    max_iter : int
+        Epochs; 0 leaves the start as it is.
+    verbose : int
+        Above 0: a progress bar on a terminal.
+    warm_start : bool
+        Start from ``coef_`` and ``intercept_``; not with "liblinear".
+    n_jobs : int, optional
+        Without effect, and deprecated.
+
+    Attributes
+    ----------
+    classes_ : ndarray, shape (K,)
+    coef_ : ndarray, shape (1, p) or (K, p)
+        float32 for rows of float32, which are fitted in float64 all the same.
+    intercept_ : ndarray, shape (1,) or (K,)
+    n_iter_ : ndarray, shape (1,), int32
+    n_features_in_ : int
+    feature_names_in_ : ndarray, shape (p,)
+        If ``X`` has column names, all of them text.
+
+    Examples
+    --------
+    >>> from torchlogreg.compat import LogisticRegression
+    >>> X, y = [[0.0], [1.0], [2.0], [3.0]], ["no", "yes", "no", "yes"]
+    >>> LogisticRegression(C=10).fit(X, y).predict([[-1.0], [5.0]])
+    array(['no', 'yes'], dtype='<U3')
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
+
+    classes_: Any
+    coef_: Any
+    intercept_: Any
+    n_iter_: Any
+    n_features_in_: int
+
+    def __init__(
+        self,
+        penalty: str | None = "deprecated",
+        *,
+        C: float = 1.0,
+        l1_ratio: float | None = 0.0,
+        dual: bool = False,
+        tol: float = 1e-4,
+        fit_intercept: bool = True,
+        intercept_scaling: float = 1,
+        class_weight: Mapping[Any, float] | str | None = None,
+        random_state: Any = None,
+        solver: str = "lbfgs",
+        max_iter: int = 100,
+        verbose: int = 0,
+        warm_start: bool = False,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.penalty = penalty
+        self.C = C
+        self.l1_ratio = l1_ratio
+        self.dual = dual
+        self.tol = tol
+        self.fit_intercept = fit_intercept
+        self.intercept_scaling = intercept_scaling
+        self.class_weight = class_weight
+        self.random_state = random_state
+        self.solver = solver
+        self.max_iter = max_iter
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.n_jobs = n_jobs
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train on rows ``X`` (n, p), dense or sparse, with labels ``y`` (n,).
+
+        Raises
+        ------
+        ValueError
+            For arguments or data that cannot be fitted, in scikit-learn's words.
+
+        Warns
+        -----
+        FitWarning
+            A ``sklearn.exceptions.ConvergenceWarning``: ``max_iter`` was reached, or there is no
+            optimum, and why.
+        """
+        self._validate_params()
+        liblinear = self.solver == "liblinear"
+        strength = strength_of(
+            penalty=self.penalty,
+            C=self.C,
+            l1_ratio=self.l1_ratio,
+            solver=self.solver,
+            dual=self.dual,
+        )
+        if self.n_jobs is not None:
+            text = f"'n_jobs' has no effect and is deprecated; you provided n_jobs={self.n_jobs}"
+            warnings.warn(text, FutureWarning, stacklevel=2)
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            accept_sparse="csr",
+            dtype=[np.float64, np.float32],
+            accept_large_sparse=self.solver not in NARROW,
+        )
+        check_classification_targets(y)
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        self._check_classes()
+        problem = Problem(
+            X=X,
+            codes=codes,
+            n_classes=len(self.classes_),
+            sample_weight=self._weights(X, y, codes, sample_weight),
+            strength=strength,
+            fit_intercept=self.fit_intercept,
+            synthetic=self.intercept_scaling if liblinear and self.fit_intercept else None,
+        )
+        done = solve(problem, self._budget(), None if liblinear else self._start(X.shape[1]))
+        dtype = np.float64 if liblinear else X.dtype
+        self.coef_ = done.found.coef.astype(dtype)
+        self.intercept_ = done.found.intercept.astype(dtype)
+        self.n_iter_ = np.array([done.n_iter], dtype=np.int32)
+        if done.failure:
+            words = SOLVERS[self.solver].failure.format(n=done.n_iter)
+            warnings.warn(FitWarning(f"{words}: {done.failure}"), stacklevel=2)
+        return self
+
+    def predict_proba(self, X: Any) -> Any:
+        """Probability of every class, shape (n, K), in the order of ``classes_``."""
+        return np.exp(self.predict_log_proba(X))
+
+    def predict_log_proba(self, X: Any) -> Any:
+        """Logarithms of the probabilities, shape (n, K); finite where a probability is 0."""
+        scores = self.decision_function(X)
+        if scores.ndim == 1:
+            return log_expit(np.stack([-scores, scores], axis=1))
+        return log_softmax(scores, axis=1)
+
+    def __sklearn_tags__(self) -> Any:
+        """Sparse rows are taken; "liblinear" has two classes only."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        if self.solver == "liblinear":
+            tags.classifier_tags.multi_class = False
+        return tags
+
+    def _check_classes(self) -> None:
+        """Two at least, and for "liblinear" at most."""
+        n_classes = len(self.classes_)
+        if n_classes < 2:
+            raise ValueError(
+                "This solver needs samples of at least 2 classes in the data, but the data "
+                f"contains only one class: {self.classes_[0]!r}"
+            )
+        if self.solver == "liblinear" and n_classes > 2:
+            raise ValueError(
+                "Only binary classification is supported. The 'liblinear' solver does not support "
+                "multiclass classification (n_classes >= 3): use another, or OneVsRestClassifier"
+            )
+
+    def _weights(self, X: Any, y: Any, codes: Any, sample_weight: Any) -> Any:
+        """Sample weights (n,) times the factors of the classes, or None for all one."""
+        if sample_weight is None and self.class_weight is None:
+            return None
+        weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
+        if self.class_weight is None:
+            return weights
+        factors = compute_class_weight(
+            self.class_weight, classes=self.classes_, y=y, sample_weight=weights
+        )
+        return weights * factors[codes]
+
+    def _budget(self) -> Budget:
+        """Optimizer, iterations, tolerance."""
+        names = getattr(self, "feature_names_in_", None)
+        return Budget(
+            optimizer=SOLVERS[self.solver].optimizer,
+            max_iter=self.max_iter,
+            tol=self.tol,
+            progress=bool(self.verbose),
+            feature_names=None if names is None else list(names),
+        )
+
+    def _start(self, n_features: int) -> Coefficients | None:
+        """Where a warm start begins: the coefficients, which their owner may have changed."""
+        if not self.warm_start or not hasattr(self, "coef_"):
+            return None
+        coef = self.coef_.toarray() if sparse.issparse(self.coef_) else np.asarray(self.coef_)
+        n_scores = len(self.classes_) if len(self.classes_) > 2 else 1
+        if coef.shape != (n_scores, n_features):
+            raise ValueError(
+                f"Initialization coef is of shape {coef.shape}, expected shape "
+                f"{(n_scores, n_features)}"
+            )
+        return Coefficients(coef.astype(np.float64), self.intercept_.astype(np.float64))

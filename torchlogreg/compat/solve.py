@@ -1,0 +1,175 @@
+"""From checked arrays to coefficients, through the training of our own estimators."""
+
+from __future__ import annotations
+
+import math
+import sys
+import warnings
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor
+
+from torchlogreg.compat.arguments import Strength
+from torchlogreg.estimators.training import FitWarning, Settings, train
+from torchlogreg.hooks import Progress
+from torchlogreg.inputs import as_tensor
+from torchlogreg.models import LogisticRegression, SoftmaxRegression
+from torchlogreg.sparse_inputs import sparse_rows
+
+SMALLEST, LARGEST = sys.float_info.min, 1e-6
+"""Tolerances aimed at: for 0 what rounding or the last iteration ends, for 1e-4 the one of ``fit``.
+What solvers that step by gradients call 1e-4 is often nearer to the optimum than such a gradient,
+and the steps from there are the cheapest digits."""
+
+
+class Coefficients(NamedTuple):
+    """``coef`` (1 or K, p) and ``intercept`` (1 or K,), float64 arrays."""
+
+    coef: np.ndarray[Any, Any]
+    intercept: np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is to be minimised.
+
+    Attributes
+    ----------
+    X : array or CSR matrix, shape (n, p)
+        Finite.
+    codes : ndarray, shape (n,)
+        Indices of classes.
+    n_classes : int
+    sample_weight : ndarray, shape (n,), or None
+        Factors of classes included.
+    strength : Strength
+    fit_intercept : bool
+    synthetic : float or None
+        Value of a column of its own whose weight, penalised, stands for the intercept: liblinear's.
+    """
+
+    X: Any
+    codes: np.ndarray[Any, Any]
+    n_classes: int
+    sample_weight: np.ndarray[Any, Any] | None
+    strength: Strength
+    fit_intercept: bool
+    synthetic: float | None
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How it is to be minimised, and how long: a name in ``OPTIMIZERS``, epochs, tolerance."""
+
+    optimizer: str
+    max_iter: int
+    tol: float
+    progress: bool
+    feature_names: list[str] | None
+
+
+class Solution(NamedTuple):
+    """Where it ended, after how many epochs, and why that is no optimum; empty if it is one."""
+
+    found: Coefficients
+    n_iter: int
+    failure: str
+
+
+def solve(problem: Problem, budget: Budget, start: Coefficients | None) -> Solution:
+    """Minimise ``C * sum(sample_weight * loss) + penalty``.
+
+    1. A model of float64 at ``start``, or at zero.
+    2. liblinear's intercept is the weight of one more column.
+    3. Train it on raw columns; warnings that nothing converged are kept as the reason.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If that ended the fit: a search over many must stop too.
+    """
+    model = _model(problem, start)  # 1
+    if budget.max_iter == 0:
+        return Solution(_coefficients(problem, model), 0, "no iteration was allowed")
+    weights = problem.sample_weight
+    total = float(problem.X.shape[0] if weights is None else weights.sum())
+    settings = Settings(
+        optimizer=budget.optimizer,
+        penalty=problem.strength.penalty(total),
+        weighting=None,
+        batch_size=None,
+        max_epochs=budget.max_iter,
+        tol=min(max(budget.tol, SMALLEST), LARGEST),
+        hooks=(Progress(),) if budget.progress else (),
+        generator=None,
+        facts=_facts(problem, budget),
+    )
+    target = torch.from_numpy(problem.codes)
+    with warnings.catch_warnings(record=True) as caught:  # 3
+        warnings.simplefilter("always")
+        result, _ = train(model, _rows(problem), target, settings, sample_weight=weights)
+    if result.stop_reason == "interrupted":
+        raise KeyboardInterrupt
+    failure, short = "", result.stop_reason == "max_epochs"
+    for entry in caught:
+        if isinstance(entry.message, FitWarning):  # asked for less, it may have been enough
+            enough = short and result.optimality <= budget.tol
+            failure = "" if enough else str(entry.message)
+        else:
+            warnings.warn_explicit(entry.message, entry.category, entry.filename, entry.lineno)
+    return Solution(_coefficients(problem, model), result.n_epochs, failure)
+
+
+def _model(problem: Problem, start: Coefficients | None) -> LogisticRegression | SoftmaxRegression:
+    """One score for two classes, else one for each."""
+    n_features = problem.X.shape[1] + (problem.synthetic is not None)
+    bias = problem.fit_intercept and problem.synthetic is None
+    model: LogisticRegression | SoftmaxRegression
+    if problem.n_classes == 2:
+        model = LogisticRegression(n_features, bias, dtype=torch.float64)
+    else:
+        model = SoftmaxRegression(n_features, problem.n_classes, bias=bias, dtype=torch.float64)
+    if start is not None:
+        with torch.no_grad():
+            model.weight.copy_(torch.from_numpy(start.coef))
+            if model.bias is not None:
+                model.bias.copy_(torch.from_numpy(start.intercept))
+    return model
+
+
+def _rows(problem: Problem) -> Tensor:
+    """Dense or sparse rows as ``fit`` takes them."""
+    X, synthetic = problem.X, problem.synthetic
+    if synthetic is not None:  # 2
+        column = np.full((X.shape[0], 1), synthetic)
+        X = sparse.hstack([X, column], "csr") if sparse.issparse(X) else np.hstack([X, column])
+    return sparse_rows(X) if sparse.issparse(X) else as_tensor(X, "X", torch.device("cpu"))
+
+
+def _facts(problem: Problem, budget: Budget) -> dict[str, Any]:
+    """Names of columns for the diagnosis."""
+    names = budget.feature_names
+    if names is None:
+        return {}
+    return {"feature_names": names + ["intercept"] * (problem.synthetic is not None)}
+
+
+def _coefficients(problem: Problem, model: LogisticRegression | SoftmaxRegression) -> Coefficients:
+    """What the model has learnt, on raw columns.
+
+    A common shift of all classes changes nothing: what no penalty decides has mean zero.
+    """
+    weight = model.weight.detach().numpy().copy()
+    if problem.synthetic is not None:
+        return Coefficients(weight[:, :-1], problem.synthetic * weight[:, -1])
+    free = len(weight) > 1
+    if free and math.isinf(problem.strength.C):
+        weight -= weight.mean(axis=0)
+    if model.bias is None:
+        return Coefficients(weight, np.zeros(len(weight)))
+    bias = model.bias.detach().numpy().copy()
+    return Coefficients(weight, bias - bias.mean() if free else bias)
