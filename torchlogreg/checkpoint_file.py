@@ -1,0 +1,146 @@
+"""Checkpoint files: they appear whole or not at all, and what is damaged is known to be.
+
+A file is in the safetensors format: bytes by name, and JSON beside them. The format has no code in
+it, and the library refuses shapes that the file has no bytes for. A SHA-256 of everything, in the
+header, finds what a disk has changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from torchlogreg import distributed
+
+FORMAT = "torchlogreg checkpoint 1"
+NAME = re.compile(r"epoch-(\d{8,18})\.safetensors")
+TEMPORARY = re.compile(r"\.epoch-\d{8,18}\.\d+\.tmp")
+
+
+class Contents(NamedTuple):
+    """What a file holds: JSON, and bytes by name."""
+
+    tree: Any
+    storages: dict[str, Tensor]
+
+
+class DamagedError(ValueError):
+    """A file that is no whole checkpoint."""
+
+
+def path_of(folder: Path, epoch: int) -> Path:
+    """Where the checkpoint of an epoch lies."""
+    return folder / f"epoch-{epoch:08d}.safetensors"
+
+
+def own_folder(folder: Path) -> Path:
+    """``folder``; on several ranks that of this one within it, for each has its own rows."""
+    ranks = distributed.world_size()
+    return folder if ranks == 1 else folder / f"rank-{distributed.rank()}-of-{ranks}"
+
+
+def checkpoints(folder: Path) -> dict[int, Path]:
+    """Paths of the checkpoints in a folder by epoch, the newest first; by name alone."""
+    if not folder.is_dir():
+        return {}
+    matches = (NAME.fullmatch(name) for name in os.listdir(folder))
+    found = {int(match[1]): folder / match[0] for match in matches if match}
+    return dict(sorted(found.items(), reverse=True))
+
+
+def sweep(folder: Path) -> None:
+    """Remove what processes that were killed have left of files they were writing."""
+    for name in os.listdir(folder):
+        if TEMPORARY.fullmatch(name):
+            (folder / name).unlink(missing_ok=True)
+
+
+def write(path: Path, contents: Contents) -> None:
+    """Write a checkpoint.
+
+    1. A temporary file in the same folder, flushed to the disk (fsync).
+    2. Renamed: whoever reads sees the old file or the new one, whole.
+    3. The folder is flushed, so that the name survives a power cut, too.
+
+    Raises
+    ------
+    OSError
+        If the disk is full, or the folder cannot be written; nothing is left behind.
+    """
+    from safetensors.torch import save
+
+    text = json.dumps(contents.tree)
+    header = {"format": FORMAT, "tree": text, "sha256": _digest(text, contents.storages)}
+    data = save({name: t.contiguous() for name, t in contents.storages.items()}, header)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:  # 1
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)  # 2
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _flush(path.parent)  # 3
+
+
+def read(path: Path) -> Contents:
+    """Read a checkpoint.
+
+    Raises
+    ------
+    DamagedError
+        If it is cut short, changed, foreign, or no ordinary file.
+    OSError
+        If it cannot be opened.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not stat.S_ISREG(os.lstat(path).st_mode):
+        raise DamagedError("it is no ordinary file, and links are not followed")
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            header = file.metadata() or {}
+            if header.get("format") != FORMAT:
+                raise DamagedError("it is no checkpoint of this version of torchlogreg")
+            storages = {name: file.get_tensor(name) for name in file.keys()}
+        if any(t.dtype != torch.uint8 or t.ndim != 1 for t in storages.values()):
+            raise DamagedError("its tensors are no bytes")
+        if _digest(header["tree"], storages) != header.get("sha256"):
+            raise DamagedError("its checksum is wrong")
+        return Contents(json.loads(header["tree"]), storages)
+    except (SafetensorError, KeyError, ValueError, RecursionError, RuntimeError) as error:
+        if isinstance(error, DamagedError):
+            raise
+        what = " ".join(str(error).split())[:120] or type(error).__name__
+        raise DamagedError(what) from None
+
+
+def _digest(text: str, storages: Mapping[str, Tensor]) -> str:
+    """SHA-256 of the JSON and all bytes, with their names and lengths."""
+    found = hashlib.sha256(text.encode())
+    for name in sorted(storages):
+        found.update(f"\n{name} {storages[name].numel()}\n".encode())
+        found.update(memoryview(storages[name].contiguous().numpy()))
+    return found.hexdigest()
+
+
+def _flush(folder: Path) -> None:
+    """Flush a folder's list of names, where the system can."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

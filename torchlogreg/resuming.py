@@ -1,0 +1,115 @@
+"""How a fit goes on from a checkpoint."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from torchlogreg import distributed
+from torchlogreg.captured import Saved
+from torchlogreg.checkpoint_file import DamagedError, checkpoints, own_folder, read
+from torchlogreg.state import FitState
+
+
+class CheckpointWarning(UserWarning):
+    """A checkpoint could not be read, or not be written, and the fit goes on without it."""
+
+
+def find(path: str | os.PathLike[str], state: FitState) -> Saved | None:
+    """The newest checkpoint that can be read; None in a folder that has none.
+
+    Parameters
+    ----------
+    path : path
+        A checkpoint, or a folder of them.
+    state : FitState
+        Of the fit that is to go on; left as it is.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is neither.
+    ValueError
+        If none can be read, or it is of another fit.
+
+    Warns
+    -----
+    CheckpointWarning
+        If the newest ones cannot be read and an older one is taken.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"resume={str(path)!r}, but there is no such folder or file")
+    found = {0: path} if path.is_file() else checkpoints(own_folder(path))
+    damaged: list[str] = []
+    epoch = _agreed(found)
+    while epoch is not None:
+        saved = _read(found.pop(epoch), state, damaged)
+        if distributed.all_min(torch.tensor(saved is not None)):
+            break
+        epoch = _agreed({e: each for e, each in found.items() if e < epoch})
+    else:
+        if damaged:
+            raise ValueError(f"nothing in {path} can be resumed: {'; '.join(damaged)}; start anew")
+        return None
+    if damaged and saved is not None:
+        text = f"{'; '.join(damaged)}: resumed from {saved.path.name}, the one before"
+        warnings.warn(text, CheckpointWarning, stacklevel=3)
+    return saved
+
+
+def _agreed(found: dict[int, Path]) -> int | None:
+    """The newest epoch; on several ranks the oldest of their newest, which all of them have."""
+    newest = int(distributed.all_min(torch.tensor(max(found, default=-1))))
+    return None if newest < 0 or newest not in found else newest
+
+
+def _read(path: Path, state: FitState, damaged: list[str]) -> Saved | None:
+    """A checkpoint; None, with the reason added to ``damaged``, if it cannot be read."""
+    with distributed.together("reading its checkpoint"):
+        try:
+            return Saved(read(path), path, state)
+        except (DamagedError, FileNotFoundError) as error:
+            damaged.append(f"{path.name} is damaged ({error})")
+            return None
+
+
+@contextmanager
+def resumed(state: FitState, path: str | os.PathLike[str] | None) -> Iterator[Callable[[], None]]:
+    """Put the fit where its newest checkpoint is, if it is to go on.
+
+    Yields
+    ------
+    callable
+        What is left to be done once the hooks have started.
+    """
+    saved = None if path is None else find(path, state)
+    if saved is None:
+        yield lambda: None
+        return
+    saved.restore(state)
+    yield lambda: saved.settle(state)
+
+
+def remaining(state: FitState) -> range:
+    """The epochs that are left, of a fit that may have been resumed."""
+    if state.stop_reason:  # it had ended
+        return range(0)
+    if state.epoch > 0:
+        next_rate(state)  # as the end of that epoch, after the checkpoint, would have done
+    return range(state.epoch + 1, state.max_epochs + 1)
+
+
+def next_rate(state: FitState) -> None:
+    """The learning rate of the next epoch, if a scheduler sets it."""
+    schedule = state.schedule
+    if isinstance(schedule, ReduceLROnPlateau):
+        schedule.step(float(state.value))
+    elif schedule is not None:
+        schedule.step()
