@@ -257,14 +257,6 @@ def test_mini_batches_repeat_with_a_random_state() -> None:
     assert not np.array_equal(first, other)
 
 
-def test_sparse_rows_are_refused_in_plain_words() -> None:
-    from scipy.sparse import csr_matrix
-
-    X, y = noisy(2)
-    with pytest.raises(TypeError, match="dense data is required"):
-        LogisticClassifier().fit(csr_matrix(X), y)
-
-
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_a_device_that_is_not_there_is_refused() -> None:
     X, y = noisy(2)

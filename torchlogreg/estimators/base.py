@@ -6,23 +6,24 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any, Self
 
-import numpy as np
 import torch
-from sklearn.base import BaseEstimator, is_regressor
+from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from torchlogreg.base import Model
 from torchlogreg.combinators import Product, Rule
 from torchlogreg.diagnostics import Diagnosis
+from torchlogreg.estimators.callbacks import CallbackSupportMixin, managed, watching
+from torchlogreg.estimators.chunks import Online, begin, learn
 from torchlogreg.estimators.labels import names_of
 from torchlogreg.estimators.memory import Given, Remembers
 from torchlogreg.estimators.output import like
+from torchlogreg.estimators.placement import dtype_of
+from torchlogreg.estimators.reading import Reads
 from torchlogreg.estimators.training import Settings, start_from_, train
 from torchlogreg.fit import FitResult
 from torchlogreg.history import History
-from torchlogreg.inputs import as_matrix, as_tensor
 from torchlogreg.names import penalty_of, weighting_of
 from torchlogreg.optim import AUTO
 from torchlogreg.penalties import Penalty
@@ -30,11 +31,9 @@ from torchlogreg.settings import checked_hooks
 from torchlogreg.state import Hook
 from torchlogreg.weighting import Weighting
 
-FLOATS = (np.float64, np.float32)
-"""What rows are kept in; other dtypes become the first."""
 
-
-class Estimator(Remembers, BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has no types
+# scikit-learn has no types
+class Estimator(Remembers, Reads, CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc]
     """Adapter from scikit-learn's protocol to :func:`torchlogreg.fit`.
 
     Parameters
@@ -66,12 +65,11 @@ class Estimator(Remembers, BaseEstimator, ABC):  # type: ignore[misc]  # scikit-
         Decides the order of mini-batches.
     """
 
-    n_features_in_: int
     model_: Model
     result_: FitResult
     history_: History
-    diagnosis_: Diagnosis
     n_iter_: int
+    _online: Online
 
     def __init__(
         self,
@@ -111,13 +109,23 @@ class Estimator(Remembers, BaseEstimator, ABC):  # type: ignore[misc]  # scikit-
         """A model at its starting point."""
 
     @abstractmethod
-    def _publish(self) -> None:
-        """Set ``coef_`` and its companions from ``model_``."""
+    def _coefficients(self, model: Model) -> dict[str, Tensor]:
+        """``coef_`` and its companions, by name."""
 
-    def _as_given(self, values: Tensor) -> Any:
-        """Parameters in the container that the rows of the fit came in."""
-        return like(self._given.X, values.detach().clone())
+    @property
+    def diagnosis_(self) -> Diagnosis:
+        """What is wrong with the fit or its data, looked for when first read."""
+        return self.result_.diagnosis
 
+    def _published(self, model: Model, X: Any) -> dict[str, Any]:
+        """What is set of a model of raw columns, in the container that the rows ``X`` came in."""
+        found = self._coefficients(model)
+        return {"model_": model} | {
+            name: like(X, values.detach().clone()) if values.ndim else values.item()
+            for name, values in found.items()
+        }
+
+    @managed
     def _train(
         self,
         X: Any,
@@ -133,27 +141,53 @@ class Estimator(Remembers, BaseEstimator, ABC):  # type: ignore[misc]  # scikit-
         model = self._new_model(rows.shape[1], device, dtype)
         if self.warm_start and hasattr(self, "model_"):
             start_from_(model, self.model_)
+        watch = watching(self, X, y, {"sample_weight": sample_weight, "offset": offset})
         settings = self._settings(class_weighting)
         result, history = train(
-            model, rows, target, settings, sample_weight=sample_weight, offset=offset
+            model, rows, target, settings, sample_weight=sample_weight, offset=offset, watch=watch
         )
-        self.model_ = model
+        for name, value in self._published(model, X).items():
+            setattr(self, name, value)
         self.result_, self.history_, self.n_iter_ = result, history, result.n_epochs
-        self.diagnosis_ = result.diagnosis
         self._given = Given(X, y, sample_weight, offset)
-        self._publish()
+        self.__dict__.pop("_online", None)
         if result.stop_reason == "interrupted":  # fitted as far as it got; but a search must stop
             raise KeyboardInterrupt
         return self
 
-    def _settings(self, class_weighting: Weighting | None) -> Settings:
+    def _train_on_chunk(
+        self,
+        X: Any,
+        rows: Tensor,
+        target: Tensor,
+        sample_weight: Any,
+        offset: Any,
+        class_weighting: Weighting | None = None,
+    ) -> Self:
+        """One pass over checked rows that come with others, before and after."""
+        settings = self._settings(class_weighting, shuffled=True)
+        if not hasattr(self, "_online"):
+            model = self._new_model(rows.shape[1], rows.device, dtype_of(self.dtype))
+            if hasattr(self, "model_"):
+                start_from_(model, self.model_)
+            self._online = begin(model, rows, settings, sample_weight)
+        model, self.result_, self.history_ = learn(
+            self._online, rows, target, settings, sample_weight=sample_weight, offset=offset
+        )
+        self.n_iter_ = self._online.n_chunks
+        self.__dict__.pop("_given", None)
+        for name, value in self._published(model, X).items():
+            setattr(self, name, value)
+        return self
+
+    def _settings(self, class_weighting: Weighting | None, *, shuffled: bool = False) -> Settings:
         """What ``fit`` gets, names resolved."""
         weighting = weighting_of(self.weighting)
         if class_weighting is not None:
             parts = [w for w in (class_weighting, weighting) if w is not None]
             weighting = Product(*parts)
         generator = None
-        if self.batch_size is not None:
+        if shuffled or self.batch_size is not None:
             seed = check_random_state(self.random_state).randint(2**31 - 1)
             generator = torch.Generator().manual_seed(int(seed))
         return Settings(
@@ -174,81 +208,3 @@ class Estimator(Remembers, BaseEstimator, ABC):  # type: ignore[misc]  # scikit-
         facts: dict[str, Any] = {} if names is None else {"feature_names": list(names)}
         classes = getattr(self, "classes_", None)
         return facts if classes is None else facts | {"class_names": names_of(classes)}
-
-    def _check(self, X: Any, y: Any) -> tuple[Tensor, Any]:
-        """First look at rows and target: a tensor (n, p), and ``y`` as a flat array or tensor."""
-        if isinstance(X, Tensor):
-            y = y if isinstance(y, Tensor) else validate_data(self, y=y, reset=False)
-        elif isinstance(y, Tensor):
-            y = y.detach().cpu().numpy()
-        if isinstance(X, Tensor):
-            if hasattr(self, "feature_names_in_"):
-                del self.feature_names_in_
-            self.n_features_in_ = X.shape[-1]
-            return self._tensor(X), y.squeeze(1) if y.ndim == 2 and y.shape[1] == 1 else y
-        X, y = validate_data(self, X, y, dtype=FLOATS, y_numeric=is_regressor(self))
-        return self._tensor(X), y
-
-    def _tensor(self, X: Any) -> Tensor:
-        """Rows on the device of the fit, of their own floating dtype."""
-        default = X.device if isinstance(X, Tensor) else "cpu"
-        device = device_of(default if self.device is None else self.device)
-        if not isinstance(X, Tensor):
-            return as_tensor(X, "X", device)
-        own = X.dtype if X.dtype in (torch.float32, torch.float64) else torch.float64
-        return as_matrix(X, torch.empty(0, dtype=own, device=device))
-
-    def _eta(self, X: Any, offset: Any) -> Tensor:
-        """Linear predictor (n, k) of new rows."""
-        check_is_fitted(self)
-        like = self.model_.weight
-        if isinstance(X, Tensor):
-            rows = as_matrix(X, like)
-            if rows.shape[1] != self.n_features_in_:
-                raise ValueError(
-                    f"X has {rows.shape[1]} features, but {type(self).__name__} is expecting "
-                    f"{self.n_features_in_} features as input"
-                )
-        else:
-            array = validate_data(self, X, reset=False, dtype=FLOATS)
-            rows = as_tensor(array, "X", like.device).to(like.dtype)
-        if offset is not None:
-            offset = as_tensor(offset, "offset", like.device).to(like.dtype)
-            if len(offset) != len(rows):
-                raise ValueError(f"offset has {len(offset)} rows, but X has {len(rows)}")
-            if not bool(torch.isfinite(offset).all()):
-                raise ValueError("offset is not finite; remove or impute such rows")
-        with torch.no_grad():
-            eta: Tensor = self.model_(rows, offset)
-        return eta
-
-
-def device_of(device: str | torch.device) -> torch.device:
-    """A device that is there.
-
-    Raises
-    ------
-    ValueError
-        If torch has no such device, or it is a CUDA device where torch sees none.
-    """
-    try:
-        found = torch.device(device)
-    except RuntimeError:  # torch lists all kinds it was ever built for
-        raise ValueError(f"device is {device!r}, which torch does not know; use 'cpu'") from None
-    if found.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device is {str(device)!r}, but torch sees no CUDA device; use 'cpu'")
-    return found
-
-
-def dtype_of(dtype: str | torch.dtype | None) -> torch.dtype:
-    """A floating dtype of torch.
-
-    Raises
-    ------
-    ValueError
-        If it is none.
-    """
-    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype or torch.float64
-    if not isinstance(found, torch.dtype) or not found.is_floating_point:
-        raise ValueError(f"dtype is {dtype!r}, but it is 'float64', 'float32' or torch's own")
-    return found

@@ -6,18 +6,18 @@ from abc import ABC, abstractmethod
 from typing import Any, Self
 
 from sklearn.base import ClassifierMixin
-from sklearn.metrics import accuracy_score
 from torch import Tensor
 
 from torchlogreg.estimators.base import Estimator
 from torchlogreg.estimators.labels import (
+    all_classes,
     check_labels,
     check_present,
     class_weighting,
     codes_of,
     encode,
 )
-from torchlogreg.estimators.output import labels_at, like, to_numpy
+from torchlogreg.estimators.output import accuracy, labels_at, like, to_numpy
 
 
 class Classifier(ClassifierMixin, Estimator, ABC):  # type: ignore[misc]
@@ -51,6 +51,46 @@ class Classifier(ClassifierMixin, Estimator, ABC):  # type: ignore[misc]
         weighting = class_weighting(self.class_weight, self.classes_)
         return self._train(X, rows, y, codes, sample_weight, offset, weighting)
 
+    def partial_fit(
+        self,
+        X: Any,
+        y: Any,
+        classes: Any = None,
+        sample_weight: Any = None,
+        *,
+        offset: Any = None,
+    ) -> Self:
+        """Go on training with one pass over a chunk of rows, in batches of ``batch_size`` or 32.
+
+        The optimizer keeps what it remembers between chunks; none named, it is Adam with steps
+        that shorten. Shuffled rows in chunks of a thousand or more end near the optimum, not at
+        it: ``fit`` does that.
+
+        Parameters
+        ----------
+        X : array, frame or Tensor, shape (n, p)
+        y : array, series or Tensor, shape (n,)
+        classes : array, shape (K,)
+            All labels that will ever come; for ordered classes in their order. Needed the first
+            time only.
+        sample_weight : array, shape (n,), optional
+            Relative to the other rows of the chunk.
+        offset : array, shape (n,) or (n, r), optional
+        """
+        check_present(y)
+        known = self.classes_ if hasattr(self, "classes_") else None
+        found = all_classes(known, classes, self._order(y) or self._own_levels(classes))
+        rows, labels = self._check(X, y, reset=known is None)
+        check_labels(labels)
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                f"class_weight={self.class_weight!r} depends on all rows, and partial_fit sees "
+                "some; pass a dict of label to weight"
+            )
+        weighting, codes = class_weighting(self.class_weight, found), codes_of(labels, found)
+        self.classes_ = found
+        return self._train_on_chunk(X, rows, codes, sample_weight, offset, weighting)
+
     def decision_function(self, X: Any, *, offset: Any = None) -> Any:
         """Scores whose largest is the predicted class, (n, K); for two classes one, > 0 if the
         second is predicted, (n,).
@@ -73,12 +113,14 @@ class Classifier(ClassifierMixin, Estimator, ABC):  # type: ignore[misc]
 
     def score(self, X: Any, y: Any, sample_weight: Any = None, *, offset: Any = None) -> float:
         """Share of rows whose label is predicted."""
-        predicted = to_numpy(self.predict(X, offset=offset))
-        weight = None if sample_weight is None else to_numpy(sample_weight)
-        return float(accuracy_score(to_numpy(y), predicted, sample_weight=weight))
+        return accuracy(y, self.predict(X, offset=offset), sample_weight)
 
     def _order(self, y: Any) -> list[Any] | None:
         """All labels in an order of their own, or None for sorted."""
+        return None
+
+    def _own_levels(self, classes: Any) -> list[Any] | None:
+        """The order in which the ``classes`` of partial_fit were passed, if it is to be kept."""
         return None
 
     @abstractmethod

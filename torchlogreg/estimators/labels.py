@@ -121,6 +121,40 @@ def codes_of(y: Any, classes: Any) -> Tensor:
     return torch.tensor(positions, device=codes.device)[codes]
 
 
+def all_classes(known: Any, classes: Any, order: Sequence[Any] | None) -> Any:
+    """The labels that chunks may hold: those of earlier chunks, or those now named.
+
+    Parameters
+    ----------
+    known : ndarray or Tensor, shape (K,), or None
+        Of earlier chunks.
+    classes : array, shape (K,), or None
+    order : sequence, optional
+        Default: sorted.
+
+    Raises
+    ------
+    ValueError
+        If neither is there, or they differ, or fewer than two are named.
+    """
+    if classes is None:
+        if known is None:
+            raise ValueError(
+                "classes must be passed on the first call to partial_fit: the first chunk may lack "
+                "some; pass classes=[...]"
+            )
+        return known
+    named, _ = encode(classes if isinstance(classes, Tensor) else np.asarray(classes), order)
+    if known is not None and named.tolist() != known.tolist():
+        raise ValueError(
+            f"classes is {named.tolist()}, but the classes of the chunks before are "
+            f"{known.tolist()}; pass the same, or none"
+        )
+    if len(named) < 2:
+        raise ValueError(f"classes is {named.tolist()}, but at least two classes are needed")
+    return named
+
+
 def names_of(classes: Any) -> list[str]:
     """Labels as words: ``1`` for 1.0, since a class is no measurement."""
     whole = [isinstance(c, float) and c.is_integer() for c in classes.tolist()]

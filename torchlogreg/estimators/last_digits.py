@@ -11,6 +11,7 @@ from torchlogreg.objective import Objective
 from torchlogreg.optim.newton import ILL, Newton
 from torchlogreg.optim.polish import can_polish, polish_
 from torchlogreg.penalties import Penalty
+from torchlogreg.sparse import fits_dense
 from torchlogreg.state import FitState, Hook
 
 
@@ -47,5 +48,5 @@ class LastDigits(Hook):
             return
         objective = Objective(model, penalty=penalty)
         batch = replace(state.data, X=X.to(model.weight.dtype))
-        if can_polish(objective, batch):
+        if fits_dense(X) and can_polish(objective, batch):
             polish_(objective, batch)

@@ -6,11 +6,11 @@ from typing import Any, Self
 
 import torch
 from sklearn.base import RegressorMixin
-from sklearn.metrics import r2_score
 from torch import Tensor
 
+from torchlogreg.base import Model
 from torchlogreg.estimators.base import Estimator
-from torchlogreg.estimators.output import like, to_numpy
+from torchlogreg.estimators.output import like, r_squared
 from torchlogreg.inputs import as_tensor
 from torchlogreg.models import LinearRegression
 
@@ -63,25 +63,40 @@ batch_size, device, dtype, warm_start, random_state
         rows, target = self._check(X, y)
         return self._train(X, rows, y, self._codes(target), sample_weight, offset)
 
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, *, offset: Any = None) -> Self:
+        """Go on training with one pass over a chunk of rows, in batches of ``batch_size`` or 32.
+
+        The optimizer keeps what it remembers between chunks; none named, it is Adam with steps
+        that shorten. Shuffled rows in chunks of a thousand or more end near the optimum, not at
+        it: ``fit`` does that.
+
+        Parameters
+        ----------
+        X : array, frame or Tensor, shape (n, p)
+        y : array, series or Tensor, shape (n,)
+        sample_weight : array, shape (n,), optional
+            Relative to the other rows of the chunk.
+        offset : array, shape (n,), optional
+        """
+        rows, target = self._check(X, y, reset=not hasattr(self, "model_"))
+        return self._train_on_chunk(X, rows, self._codes(target), sample_weight, offset)
+
     def predict(self, X: Any, *, offset: Any = None) -> Any:
         """Expected response, shape (n,)."""
         return like(X, self._eta(X, offset).squeeze(1))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None, *, offset: Any = None) -> float:
         """Coefficient of determination R^2."""
-        predicted = to_numpy(self.predict(X, offset=offset))
-        weight = None if sample_weight is None else to_numpy(sample_weight)
-        return float(r2_score(to_numpy(y), predicted, sample_weight=weight))
+        return r_squared(y, self.predict(X, offset=offset), sample_weight)
 
     def _new_model(
         self, n_features: int, device: torch.device, dtype: torch.dtype
     ) -> LinearRegression:
         return LinearRegression(n_features, self.fit_intercept, device, dtype)
 
-    def _publish(self) -> None:
-        model = self.model_
-        self.coef_ = self._as_given(model.weight.squeeze(0))
-        self.intercept_ = 0.0 if model.bias is None else model.bias.item()
+    def _coefficients(self, model: Model) -> dict[str, Tensor]:
+        bias = model.weight.new_zeros(1) if model.bias is None else model.bias
+        return {"coef_": model.weight.squeeze(0), "intercept_": bias[0]}
 
     def _codes(self, y: Any) -> Tensor:
         device = y.device if isinstance(y, Tensor) else torch.device("cpu")

@@ -105,11 +105,9 @@ batch_size, device, dtype, warm_start, random_state
             return LogisticRegression(n_features, bias, device, dtype)
         return SoftmaxRegression(n_features, n_classes, self.reference, bias, device, dtype)
 
-    def _publish(self) -> None:
-        model = self.model_
+    def _coefficients(self, model: Model) -> dict[str, Tensor]:
         bias = model.weight.new_zeros(len(model.weight)) if model.bias is None else model.bias
-        self.coef_ = self._as_given(model.weight)
-        self.intercept_ = self._as_given(bias)
+        return {"coef_": model.weight, "intercept_": bias}
 
     def _decision(self, eta: Tensor) -> Tensor:
         return eta.squeeze(1)

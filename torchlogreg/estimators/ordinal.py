@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from torchlogreg.combinators import Rule
 from torchlogreg.estimators.classification import Classifier
 from torchlogreg.estimators.labels import own_order
-from torchlogreg.estimators.output import like
+from torchlogreg.estimators.output import like, to_numpy
 from torchlogreg.losses import class_log_probabilities
 from torchlogreg.models import OrdinalRegression
 from torchlogreg.optim import AUTO
@@ -117,15 +118,17 @@ dtype, warm_start, random_state
     def _order(self, y: Any) -> list[Any] | None:
         return own_order(y) if self.levels is None else list(self.levels)
 
+    def _own_levels(self, classes: Any) -> list[Any] | None:
+        return None if classes is None else np.asarray(to_numpy(classes)).tolist()
+
     def _new_model(
         self, n_features: int, device: torch.device, dtype: torch.dtype
     ) -> OrdinalRegression:
         n_classes = len(self.classes_)
         return OrdinalRegression(n_features, n_classes, self.link, True, device, dtype)
 
-    def _publish(self) -> None:
-        self.coef_ = self._as_given(self.model_.weight.squeeze(0))
-        self.cutpoints_ = self._as_given(self.model_.cutpoints)
+    def _coefficients(self, model: Any) -> dict[str, Tensor]:
+        return {"coef_": model.weight.squeeze(0), "cutpoints_": model.cutpoints}
 
     def _decision(self, eta: Tensor) -> Tensor:
         """Log-probabilities; for two classes the log-odds of the second."""

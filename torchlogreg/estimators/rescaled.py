@@ -1,4 +1,4 @@
-"""A penalty that keeps its meaning while the columns under it are scaled."""
+"""Models and penalties while the columns under them are scaled: both keep their meaning."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from torch import Tensor
 
 from torchlogreg.base import Model
 from torchlogreg.penalties import Penalty
+from torchlogreg.scaling import Standardizer
 
 
 class OnRawColumns(Penalty):
@@ -55,3 +56,23 @@ class OnRawColumns(Penalty):
 
     def __repr__(self) -> str:
         return repr(self.penalty)
+
+
+def unfold_(model: Model, columns: Standardizer) -> None:
+    """Make a model of raw columns one of standardised columns, in place: a warm start."""
+    if bool(model.weight.any()):
+        fold_(model, Standardizer(-columns.mean / columns.scale, 1 / columns.scale))
+
+
+def fold_(model: Model, columns: Standardizer) -> None:
+    """Make a model of standardised columns one of raw columns, rounding to its dtype only once."""
+    dtype = model.weight.dtype
+    columns.fold_(model.to(columns.mean.dtype))
+    model.to(dtype)
+
+
+def on_raw_columns(penalty: Penalty | None, scale: Tensor) -> Penalty | None:
+    """Jeffreys' penalty depends on the rows, and scales with them by itself."""
+    if penalty is None or penalty.needs_rows:
+        return penalty
+    return OnRawColumns(penalty, scale)

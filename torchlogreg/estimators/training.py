@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from torchlogreg.combinators import Rule, as_weighting
 from torchlogreg.configuration import config
 from torchlogreg.convergence import ConvergenceWarning
 from torchlogreg.estimators.last_digits import LastDigits
-from torchlogreg.estimators.rescaled import OnRawColumns
+from torchlogreg.estimators.rescaled import fold_, on_raw_columns, unfold_
 from torchlogreg.fit import FitResult, fit
 from torchlogreg.history import History
 from torchlogreg.hooks.recorder import Recorder
@@ -26,11 +27,20 @@ from torchlogreg.objective import Objective
 from torchlogreg.optim import AUTO, choose
 from torchlogreg.penalties import Penalty
 from torchlogreg.scaling import Standardizer
+from torchlogreg.sparse import is_sparse
 from torchlogreg.state import Hook
 from torchlogreg.weighting import Weighting
 
+OURS = ("torchlogreg.", "contextlib", "sklearn.callback.")
+"""Modules whose lines no user wrote."""
+
 RECORDED = 10**7
 """Numbers that the parameters in a history may be before epochs are left out of it."""
+
+
+ON_RAW = ("least_squares", "kernel_newton", "dual_coordinate", "coordinate_newton")
+"""Optimizers that take raw columns. The first scales by powers of two itself; those that follow
+know plain ``L2`` only, or look at one column at a time, whatever its unit."""
 
 
 class FitWarning(ConvergenceWarning, SklearnConvergenceWarning):  # type: ignore[misc]
@@ -60,11 +70,13 @@ def train(
     *,
     sample_weight: Any = None,
     offset: Any = None,
+    watch: Callable[[Standardizer | None], tuple[Hook, ...]] = lambda columns: (),
 ) -> tuple[FitResult, History]:
     """Fit ``model``, which takes raw columns before and after.
 
-    1. Standardise: mean zero if there is an intercept to absorb it, standard deviation one. Exact
-       least squares takes the raw columns, since rounding the centred ones would cost it digits.
+    1. Standardise: mean zero if there is an intercept to absorb it, standard deviation one; of
+       sparse rows only the latter. Exact least squares takes the raw columns, since rounding the
+       centred ones would cost it digits, and so does what works by rows or by single columns.
     2. Fit, recording every epoch. A penalty keeps its meaning on raw columns.
     3. Fold the standardisation back, in double precision, and restore digits that it has cost.
 
@@ -78,6 +90,8 @@ def train(
     settings : Settings
     sample_weight, offset : array, optional
         As in ``fit``.
+    watch : callable
+        From the standardisation, or None, to more hooks.
 
     Returns
     -------
@@ -87,12 +101,13 @@ def train(
     if sample_weight is not None:
         sample_weight = as_tensor(sample_weight, "sample_weight", X.device)
     columns, penalty, raw, last_digits = None, settings.penalty, X, LastDigits()
-    if _gains_by_scaling(model, settings):  # 1
-        columns = Standardizer.of(X, sample_weight, centre=_has_intercept(model))
+    if _gains_by_scaling(model, X, settings):  # 1
+        centre = has_intercept(model) and not is_sparse(X)
+        columns = Standardizer.of(X, sample_weight, centre=centre)
         X = columns.transform(X.to(torch.promote_types(X.dtype, model.weight.dtype)))
         unfold_(model, columns)
-        penalty = _on_raw_columns(penalty, columns.scale.to(model.weight))
-    recorder = _recorder(model, settings, columns)
+        penalty = on_raw_columns(penalty, columns.scale.to(model.weight))
+    recorder = recorder_of(model, settings, columns)
     with one_warning():  # 2
         result = fit(
             model,
@@ -107,26 +122,13 @@ def train(
             batch_size=settings.batch_size,
             max_epochs=settings.max_epochs,
             tol=settings.tol,
-            hooks=(recorder, last_digits, *settings.hooks),
+            hooks=(recorder, last_digits, *settings.hooks, *watch(columns)),
             generator=settings.generator,
         )
     if columns is not None:
         fold_(model, columns)  # 3
         last_digits.restore_(model, raw, settings.penalty)
     return result, recorder.history
-
-
-def unfold_(model: Model, columns: Standardizer) -> None:
-    """Make a model of raw columns one of standardised columns, in place: a warm start."""
-    if bool(model.weight.any()):
-        fold_(model, Standardizer(-columns.mean / columns.scale, 1 / columns.scale))
-
-
-def fold_(model: Model, columns: Standardizer) -> None:
-    """Make a model of standardised columns one of raw columns, rounding to its dtype only once."""
-    dtype = model.weight.dtype
-    columns.fold_(model.to(columns.mean.dtype))
-    model.to(dtype)
 
 
 @contextmanager
@@ -140,10 +142,17 @@ def one_warning() -> Iterator[None]:
         yield
     for entry in caught:
         if isinstance(entry.message, ConvergenceWarning):
-            # From the user's call of estimator.fit: warn, the with block, train, _train, fit.
-            warnings.warn(FitWarning(str(entry.message)), stacklevel=6)
+            warnings.warn(FitWarning(str(entry.message)), stacklevel=_frames_to_the_user())
         else:
             warnings.warn_explicit(entry.message, entry.category, entry.filename, entry.lineno)
+
+
+def _frames_to_the_user() -> int:
+    """How far up the first frame is that is not ours, as ``warnings.warn`` in the caller counts."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals["__name__"].startswith(OURS):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def start_from_(model: Model, previous: Model) -> None:
@@ -162,30 +171,29 @@ def start_from_(model: Model, previous: Model) -> None:
     model.load_state_dict(previous.state_dict())
 
 
-def _gains_by_scaling(model: Model, settings: Settings) -> bool:
-    """False for exact least squares, which scales by powers of two itself."""
+def _gains_by_scaling(model: Model, X: Tensor, settings: Settings) -> bool:
+    """False for optimizers that do not care, and lose digits or their short way by it."""
     name = settings.optimizer
     if name is None or name == AUTO:
-        weighting = settings.weighting
-        adaptive = weighting is not None and as_weighting(weighting).adaptive
-        objective = Objective(model, penalty=settings.penalty)
-        name, _ = choose(objective, settings.batch_size, adaptive=adaptive)
-    return name != "least_squares"
+        weighting = None if settings.weighting is None else as_weighting(settings.weighting)
+        name, _ = choose(
+            Objective(model, penalty=settings.penalty),
+            settings.batch_size,
+            adaptive=weighting is not None and weighting.adaptive,
+            settles=weighting is not None and weighting.settles,
+            n_rows=len(X),
+            X=X,
+            tol=settings.tol,
+        )
+    return name not in ON_RAW
 
 
-def _has_intercept(model: Model) -> bool:
+def has_intercept(model: Model) -> bool:
     """An ordinal model calls its intercept ``first``."""
     return model.bias is not None or getattr(model, "first", None) is not None
 
 
-def _on_raw_columns(penalty: Penalty | None, scale: Tensor) -> Penalty | None:
-    """Jeffreys' penalty depends on the rows, and scales with them by itself."""
-    if penalty is None or penalty.needs_rows:
-        return penalty
-    return OnRawColumns(penalty, scale)
-
-
-def _recorder(model: Model, settings: Settings, columns: Standardizer | None) -> Recorder:
+def recorder_of(model: Model, settings: Settings, columns: Standardizer | None) -> Recorder:
     """A recorder of every epoch, or of every few where the parameters are very many."""
     facts = settings.facts | {"standardized": columns is not None}
     if columns is not None:
