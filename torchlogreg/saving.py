@@ -80,7 +80,7 @@ def save(
         raise TypeError(f"facts are stored as JSON, and {error}; pass str(...) of it") from None
     state = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
     written = _named(path)
-    _write(written, tensor_bytes(state, metadata={KEY: text}))
+    write_whole(written, tensor_bytes(state, metadata={KEY: text}))
     return written
 
 
@@ -219,7 +219,7 @@ def _named(path: str | os.PathLike[str]) -> Path:
     return path
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes) -> None:
     """Put ``content`` at ``path``, whole, and on the disk before the old file goes."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
