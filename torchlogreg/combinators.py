@@ -40,7 +40,7 @@ class ClassMean(Weighting):
     def factor(self, state: Any, snapshot: Snapshot) -> Tensor:
         """One for class 0, the mean factor for the others."""
         mean = snapshot.mean(self.rows.factor(state, snapshot))
-        zero_share = class_shares(snapshot.y, mean.dtype)[:, 0]
+        zero_share = class_shares(snapshot.y, mean.dtype, snapshot.n_classes)[:, 0]
         return zero_share + (1 - zero_share) * mean
 
 

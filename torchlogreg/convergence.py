@@ -7,8 +7,9 @@ import warnings
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
-from torchlogreg.data import Batch
+from torchlogreg.data import Batch, pieces
 from torchlogreg.diagnostics.closing import Closing
 from torchlogreg.diagnostics.diagnosis import Diagnosis
 from torchlogreg.diagnostics.ending import Ending
@@ -67,7 +68,8 @@ def check_convergence(state: FitState, tol: float) -> None:
         state.request_stop("separated")
         return
     eta, before = state.rows[0], state.eta_before
-    moving = before is None or bool((eta - before).abs().max() > 0.05)
+    moved = None if before is None else state.data.largest(_furthest(eta, before))
+    moving = moved is None or bool(moved > 0.05)
     state.eta_before = eta
     state.slow_steps = state.slow_steps + 1 if gaining and ratio > 0.1 and moving else 0
     if state.slow_steps >= 3 and not (state.weighting.adaptive or state.problem.unique):  # 2
@@ -92,7 +94,8 @@ def close(
     problem, kind = state.problem, stop_kind(state)
     failed = not state.converged and tol > 0 and kind in FAILURES
     separated, optimizer, data = state.separation, state.optimizer, problem.data
-    if not failed and separated is None and data.X.numel() <= FEW and math.isfinite(optimality):
+    few = data.X.numel() <= FEW and data.total is None
+    if not failed and separated is None and few and math.isfinite(optimality):
         kept = replace(problem, data=Batch(data.X.clone(), data.y.clone(), data.sample_weight))
         text = explain(state, optimality, tol, Diagnosis())
         return Closing(text, reason, lambda: in_order(data_findings(kept, optimizer)))
@@ -132,6 +135,11 @@ OPEN = 1e-3
 FAILURES = ("separated", "diverging", "max_epochs")
 
 
+def _furthest(a: Tensor, b: Tensor) -> Tensor:
+    """The largest absolute difference of two tensors (n, k)."""
+    return torch.stack([(x - y).abs().max() for x, y in pieces(a, b)]).max()
+
+
 def _rounding(state: FitState) -> float:
     """Optimality that rounding leaves at an optimum: no dtype can ask for less.
 
@@ -145,7 +153,7 @@ def _rounding(state: FitState) -> float:
     units = 4.0
     if objective.own_loss and state.model.n_classes is None:
         response = objective.units(state.data).response
-        units *= 1 + float(state.rows[0].abs().max() / response)
+        units *= 1 + float(state.data.largest(torch.linalg.vector_norm(state.rows[0], torch.inf)) / response)
     return units * torch.finfo(state.model.weight.dtype).eps
 
 

@@ -84,7 +84,7 @@ def gauss_newton(model: Model, loss: Loss, batch: Batch, eta: Tensor | None = No
     weight_block = R.new_zeros(r, p, r, p)
     for block, eta_block in _blocks(model, batch, eta):
         C = curvatures(loss, eta_block, block.y)  # (n, k, k)
-        C = C * (block.sample_weight / len(batch))[:, None, None]
+        C = C * (block.sample_weight / batch.n)[:, None, None]
         C_sum += C.sum(0)
         CR = C @ R  # (n, k, r)
         cross += CR.reshape(len(block), k * r).T @ block.X
@@ -95,9 +95,8 @@ def gauss_newton(model: Model, loss: Loss, batch: Batch, eta: Tensor | None = No
                 weight_block[a, :, b] += part
                 if b > a:
                     weight_block[b, :, a] += part
-    return _assemble(
-        weight_block.reshape(r * p, r * p), J.T @ cross.reshape(k, r * p), J.T @ C_sum @ J, model
-    )
+    ww, cw = weight_block.reshape(r * p, r * p), J.T @ cross.reshape(k, r * p)
+    return batch.summed(_assemble(ww, cw, J.T @ C_sum @ J, model))
 
 
 @torch.no_grad()
@@ -116,10 +115,10 @@ def gauss_newton_product(
     for block, eta_block in _blocks(model, batch, eta):
         u = model.mix(block.X @ v_weight.T) + J @ v[n_weight:]  # (n, k)
         Cu = _curvature_times(loss, eta_block, block.y, u)
-        Cu = Cu * (block.sample_weight / len(batch))[:, None]
+        Cu = Cu * (block.sample_weight / batch.n)[:, None]
         at_weight += (Cu @ R).T @ block.X
         at_eta += Cu.sum(0)
-    return torch.cat((at_weight.flatten()[:n_weight], J.T @ at_eta))
+    return batch.summed(torch.cat((at_weight.flatten()[:n_weight], J.T @ at_eta)))
 
 
 @torch.no_grad()
@@ -164,11 +163,12 @@ def _of_one_column(model: Model, loss: Loss, batch: Batch, eta: Tensor | None) -
         cw += a @ block.X
         cc += a.sum()
         ww += gram(block.X, a) if compiled else (block.X * a[:, None]).T @ block.X
-    n = len(batch)
+    n = batch.n
     if type(model).mix is Model.mix and model.bias is not None and model.bias.requires_grad:
-        return _assemble(ww.div_(n), cw.div_(n), cc.div_(n), model)  # R and J are 1
+        return batch.summed(_assemble(ww.div_(n), cw.div_(n), cc.div_(n), model))  # R and J are 1
     R, J = mix_matrix(model), intercept_jacobian(model)
-    return _assemble(ww * R.square() / n, J.T @ cw * R / n, J.T @ cc @ J / n, model)
+    matrix = _assemble(ww * R.square() / n, J.T @ cw * R / n, J.T @ cc @ J / n, model)
+    return batch.summed(matrix)
 
 
 def _assemble(ww: Tensor, cw: Tensor, cc: Tensor, model: Model) -> Tensor:

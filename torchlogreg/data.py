@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from torchlogreg import distributed
 from torchlogreg.sparse import is_sparse, row_width
+
+GATHERED = 2**25
+"""Entries of ``X`` on all ranks, 256 MB in float64, of which each may have a copy: exact solutions,
+doubled precision and tests for separation look at every row many times."""
 
 SPARSE = 2**22
 """Entries of sparse rows that a block may have in any case: where nothing dense is made of them, it
@@ -30,6 +35,9 @@ class Batch:
         Of a mini-batch: which rows of the data these are.
     squares : Tensor, shape (p,), or None
         Sums of squares of the columns of ``X``, in double precision, where they are known.
+    total : int or None
+        Where these are one rank's part of the rows: how many there are on all ranks. Sums over the
+        rows are then sums over the ranks too.
     """
 
     X: Tensor
@@ -38,6 +46,36 @@ class Batch:
     offset: Tensor | None = None
     index: Tensor | None = None
     squares: Tensor | None = None
+    total: int | None = None
+
+    @property
+    def n(self) -> int:
+        """Number of rows, of all ranks."""
+        return len(self) if self.total is None else self.total
+
+    def summed(self, part: Tensor) -> Tensor:
+        """Sum over the ranks of what was summed over these rows."""
+        return part if self.total is None else distributed.all_sum(part)
+
+    def least(self, part: Tensor) -> Tensor:
+        """The least over the ranks, entry by entry."""
+        return part if self.total is None else distributed.all_min(part)
+
+    def largest(self, part: Tensor) -> Tensor:
+        """The largest over the ranks, entry by entry."""
+        return part if self.total is None else distributed.all_max(part)
+
+    def gathered(self) -> Batch:
+        """The rows of all ranks, on every rank; itself on one process."""
+        if self.total is None:
+            return self
+        offset = None if self.offset is None else distributed.all_rows(self.offset)
+        X, y, weight = map(distributed.all_rows, (self.X, self.y, self.sample_weight))
+        return Batch(X, y, weight, offset)
+
+    def at_hand(self) -> Batch:
+        """The rows of all ranks, if they are few enough for each of them; else itself."""
+        return self.gathered() if self.n * self.X.shape[1] <= GATHERED else self
 
     def __len__(self) -> int:
         return self.X.shape[0]
@@ -66,13 +104,22 @@ class Batch:
 
     def reweighted(self, sample_weight: Tensor) -> Batch:
         """The same rows under other weights; nothing is copied."""
-        return Batch(self.X, self.y, sample_weight, self.offset, squares=self.squares)
+        return replace(self, sample_weight=sample_weight, index=None)
+
+
+def pieces(*parts: Tensor, size: int = 2**20) -> Iterator[tuple[Tensor, ...]]:
+    """The same consecutive rows of several tensors: what is computed of a piece stays small."""
+    return zip(*(torch.split(part, size) for part in parts), strict=True)
 
 
 def minibatches(
     data: Batch, batch_size: int | None, generator: torch.Generator | None
 ) -> Iterator[Batch]:
     """One epoch: every row once, in a new random order, ``batch_size`` at a time.
+
+    On several ranks each takes ``batch_size`` of its own rows a step, which make one batch
+    together, and as many steps as the rank with the fewest rows can fill: an epoch leaves out some
+    random rows of the others.
 
     Parameters
     ----------
@@ -92,5 +139,16 @@ def minibatches(
         yield data
         return
     order = torch.randperm(len(data), generator=generator).to(data.X.device)
-    for index in torch.split(order, batch_size):
-        yield data.rows(index)
+    if data.total is None:
+        for index in torch.split(order, batch_size):
+            yield data.rows(index)
+        return
+    fewest = int(distributed.all_min(torch.tensor(len(data))))
+    steps = fewest // batch_size
+    if not steps:
+        raise ValueError(
+            f"batch_size={batch_size} is the rows of each rank, but one has {fewest}; take fewer"
+        )
+    for index in torch.split(order[: steps * batch_size], batch_size):
+        rows = batch_size * distributed.world_size()
+        yield replace(data.rows(index), total=rows)

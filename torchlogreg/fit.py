@@ -13,10 +13,11 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from torchlogreg import distributed
 from torchlogreg.base import Model
 from torchlogreg.combinators import Rule
 from torchlogreg.convergence import check_convergence, close, warn_of_failure
-from torchlogreg.data import minibatches
+from torchlogreg.data import GATHERED, minibatches
 from torchlogreg.diagnostics.closing import Closing
 from torchlogreg.diagnostics.diagnosis import Diagnosis
 from torchlogreg.diagnostics.wording import names_of
@@ -27,6 +28,7 @@ from torchlogreg.optim import AUTO, OPTIMIZERS, Choice, choose, resolve
 from torchlogreg.penalties import Penalty
 from torchlogreg.reweighting import reweight
 from torchlogreg.settings import check_numbers, check_parts, checked_hooks, weighting_for
+from torchlogreg.shown import shown
 from torchlogreg.state import FitState, Hook, wake
 from torchlogreg.threads import threads_for
 from torchlogreg.weighting import Uniform, Weighting
@@ -182,6 +184,7 @@ def fit(
         model, X, y, sample_weight=sample_weight, offset=offset, own_target=objective.own_loss
     )
     names = names_of(X, feature_names, model.n_features)
+    distributed.alike(model.parameters())
     choice = None
     if optimizer is None or optimizer == AUTO:
         adaptive, settles = weighting.adaptive, weighting.settles
@@ -190,20 +193,22 @@ def fit(
             batch_size,
             adaptive=adaptive,
             settles=settles,
-            n_rows=len(data),
+            n_rows=data.n,
             X=data.X,
             tol=tol,
+            spread=data.total is not None and data.n * data.X.shape[1] > GATHERED,
         )
         optimizer = choice.name
     instance = resolve(optimizer, objective, batch_size, OPTIMIZERS)
     schedule = None if scheduler is None else scheduler(instance)
     state = FitState(objective, instance, data, weighting, max_epochs, names)
     started: list[Hook] = []
-    with threads_for(data.X), _last_looks(state, started):
+    view = shown(state)
+    with threads_for(data.X), _last_looks(view, started):
         for hook in hooks:
             started.append(hook)
-            hook.on_fit_start(state)
-        _train(state, batch_size, tol, schedule, hooks, generator)
+            hook.on_fit_start(view)
+        _train(state, view, batch_size, tol, schedule, hooks, generator)
     result = _result(state, tol, choice, minibatches=batch_size is not None)
     warn_of_failure(state, tol, result.closing)
     return result
@@ -219,6 +224,8 @@ def _last_looks(state: FitState, started: list[Hook]) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         state.stop_reason = "interrupted"
+        if distributed.world_size() > 1:  # the others may be elsewhere: no figures of all rows
+            raise
     except BaseException as error:
         state.stop_reason = f"error: {error}"
         raise
@@ -230,13 +237,14 @@ def _last_looks(state: FitState, started: list[Hook]) -> Iterator[None]:
 
 def _train(
     state: FitState,
+    view: FitState,
     batch_size: int | None,
     tol: float,
     schedule: LRScheduler | ReduceLROnPlateau | None,
     hooks: tuple[Hook, ...],
     generator: torch.Generator | None,
 ) -> None:
-    """The loop."""
+    """The loop; hooks look at ``view``, which is ``state`` unless there are several ranks."""
     objective, optimizer, weighting = state.objective, state.optimizer, state.weighting
     after_step = _overriding(hooks, "on_step_end")
     after_epoch = [hook for hook in hooks if _overriding((hook,), "on_epoch_end")]
@@ -248,12 +256,14 @@ def _train(
             state.loss = optimizer.step(objective.closure(batch, state.data))  # type: ignore[assignment, arg-type]
             state.step += 1
             for look in after_step:
-                look(state)
+                look(view)
         state.epoch = epoch
+        view = shown(state, view)
         if tol > 0:
             check_convergence(state, tol)
         if epoch >= alarm:
-            alarm = wake(after_epoch, state)
+            alarm = wake(after_epoch, view)
+        state.agree()
         if state.stop_reason:
             break
         if isinstance(schedule, ReduceLROnPlateau):

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from torchlogreg import distributed
 from torchlogreg.base import Model
 from torchlogreg.data import Batch
 from torchlogreg.kernels import column_squares, squares_available
-from torchlogreg.sample_weights import checked_weights, mean_one
+from torchlogreg.sample_weights import checked_weights, mean_one_on
 from torchlogreg.sparse_inputs import holds_sparse, sparse_rows
 from torchlogreg.units import sums_of_squares
 
@@ -30,7 +32,10 @@ def make_data(
     offset: Any = None,
     own_target: bool = True,
 ) -> Batch:
-    """All rows, on the model's device and in its dtype.
+    """All rows, on the model's device and in its dtype; on several ranks, this one's.
+
+    1. Each rank looks at its own rows; an error on one stops all.
+    2. What concerns all rows: how many there are, the mean weight, the classes.
 
     Parameters
     ----------
@@ -52,6 +57,21 @@ def make_data(
     ValueError
         In one line: what came, in which row or column, and what to do.
     """
+    with distributed.together("checking its rows"):  # 1
+        data = _own_rows(model, X, y, sample_weight, offset, own_target)
+    if distributed.world_size() > 1:  # 2
+        data = replace(data, total=distributed.count(len(data), data.X.device))
+    if sample_weight is not None:
+        data = data.reweighted(mean_one_on(data, data.sample_weight).to(model.weight.dtype))
+    if own_target:
+        refuse_one_class(model, data)
+    return data
+
+
+def _own_rows(
+    model: Model, X: Any, y: Any, sample_weight: Any, offset: Any, own_target: bool
+) -> Batch:
+    """The rows at hand, under the user's weights as they are."""
     like = model.weight
     X, squares = _checked(X, like, _squares)
     n = len(X)
@@ -71,10 +91,7 @@ def make_data(
     else:
         weights = as_tensor(sample_weight, "sample_weight", like.device).detach()
         weights = checked_weights(weights, n, "sample_weight")
-        wide = weights if weights.is_floating_point() else weights.to(like.dtype)
-        weights = mean_one(wide).to(like.dtype)
-    if own_target:
-        refuse_one_class(model, y, weights)
+        weights = weights if weights.is_floating_point() else weights.to(like.dtype)
     offset = None if offset is None else _as_offset(offset, n, like)
     return Batch(X, y, weights, offset, squares=squares)
 
@@ -225,7 +242,7 @@ def _known_to_torch(array: np.ndarray) -> np.ndarray:
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
-def refuse_one_class(model: Model, y: Tensor, weights: Tensor) -> None:
+def refuse_one_class(model: Model, data: Batch) -> None:
     """With hard labels of a single class the likelihood has no maximum.
 
     Raises
@@ -233,15 +250,19 @@ def refuse_one_class(model: Model, y: Tensor, weights: Tensor) -> None:
     ValueError
         If all rows with weight have one hard label.
     """
+    y, weights = data.y, data.sample_weight
     if model.n_classes is None or y.ndim == 2:
         return
     low, high = torch.aminmax(y)
-    if float(low) < float(high) and float(weights.min()) > 0:
+    if data.total is None and float(low) < float(high) and float(weights.min()) > 0:
         return
-    counted = y[weights > 0]
-    first = counted[0]
-    if bool((counted == first).all()) and float(first) == int(first):
+    counted = y[weights > 0].double()  # none, maybe, of one rank's rows
+    far = counted.new_full((1,), torch.inf)
+    first = data.least(torch.cat((counted, far)).min())
+    last = data.largest(torch.cat((counted, -far)).max())
+    if float(first) == float(last) == int(first):
+        n_counted = int(data.summed(torch.tensor(len(counted), device=y.device)))
         raise ValueError(
-            f"all {len(counted)} rows with weight are of class {int(first)}; at least two classes "
+            f"all {n_counted} rows with weight are of class {int(first)}; at least two classes "
             "are needed to tell them apart"
         )

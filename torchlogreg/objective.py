@@ -230,7 +230,7 @@ class Closure:
     @torch.no_grad()
     def rounding(self, value: Tensor) -> Tensor:
         """Changes of ``value`` that a line search cannot tell from none, a scalar tensor."""
-        ulps = 8 + math.sqrt(len(self.batch)) / 4  # of a long sum
+        ulps = 8 + math.sqrt(self.batch.n) / 4  # of a long sum
         size, penalty = value.abs() * (ulps * torch.finfo(value.dtype).eps), self.objective.penalty
         if penalty is None or not penalty.needs_rows:
             return size

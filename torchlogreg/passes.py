@@ -96,6 +96,13 @@ def evaluate(
                 f"the loss returned shape {tuple(losses.shape)} for {len(batch)} rows, but one "
                 "number per row is needed; reduce nothing"
             )
+        loss_sum = torch.dot(batch.sample_weight, losses)
+        if batch.total is not None:
+            gradients = torch.autograd.grad(
+                loss_sum, params, allow_unused=True, materialize_grads=True
+            )
+            flat = torch.cat([g.flatten() for g in gradients])
+            return finished(model, penalty, batch, loss_sum, flat, eta.detach(), losses.detach())
         value = total(model, penalty, batch, eta, losses, smooth_only=True)
         gradients = torch.autograd.grad(value, params, allow_unused=True, materialize_grads=True)
     flat = torch.cat([g.flatten() for g in gradients])
@@ -112,7 +119,7 @@ def total(
     smooth_only: bool = False,
 ) -> Tensor:
     """Weighted mean of the losses (n,), plus the penalty."""
-    value = torch.dot(batch.sample_weight, losses) / len(batch)
+    value = batch.summed(torch.dot(batch.sample_weight, losses)) / batch.n
     if penalty is not None and (penalty.smooth or not smooth_only):
         value = value + penalty.value_on(model, batch, eta)
     return value
@@ -128,13 +135,32 @@ def _assemble(
     rows: Rows | None = None,
 ) -> Found:
     """From sums over the rows and the penalty."""
-    weight, n = model.weight, len(batch)
-    value, gradient = sums.value / n, flat_gradient(model, params, sums) / n
+    gradient, slopes = flat_gradient(model, params, sums), None if rows is None else rows.slopes
+    return finished(model, penalty, batch, sums.value, gradient, sums.eta, sums.losses, slopes)
+
+
+@torch.no_grad()
+def finished(
+    model: Model,
+    penalty: Penalty | None,
+    batch: Batch,
+    value: Tensor,
+    gradient: Tensor,
+    eta: Tensor,
+    losses: Tensor,
+    slopes: Tensor | None = None,
+) -> Found:
+    """From sums over these rows, value and gradient (P,): over all ranks, and the penalty."""
+    weight = model.weight
+    if batch.total is not None:
+        both = batch.summed(torch.cat((value.detach().view(1), gradient)))
+        value, gradient = both[0], both[1:]
+    value, gradient = value / batch.n, gradient / batch.n
     if penalty is not None and penalty.smooth:
         value = value + penalty.value(weight)
         if weight.requires_grad:  # it is the first of the trainable parameters
             gradient[: weight.numel()] += penalty.gradient(weight).flatten()
-    return Found(value, gradient, sums.eta, sums.losses, None if rows is None else rows.slopes)
+    return Found(value, gradient, eta, losses, slopes)
 
 
 @torch.no_grad()

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from torchlogreg.data import Batch
 from torchlogreg.inputs import refuse_one_class
-from torchlogreg.sample_weights import checked_weights, mean_one
+from torchlogreg.sample_weights import checked_weights, mean_one_on
 from torchlogreg.state import FitState
 from torchlogreg.weighting import Snapshot
 
@@ -45,21 +46,31 @@ def reweight(state: FitState, before: Asked | None) -> Asked:
         return before
     memory, weighting = None if before is None else before.memory, state.weighting
     predicted = state.model.predict(eta)
-    snapshot = Snapshot(state.data.y, eta, losses, predicted, memory, state.own_weight)
+    data, own = state.data, state.own_weight
+    snapshot = Snapshot(data.y, eta, losses, predicted, memory, own)
+    if data.total is not None:
+        snapshot = snapshot._replace(summed=data.summed, n_classes=state.model.n_classes)
     updated = weighting.update(snapshot)
-    new = state.own_weight * weighting.factor(updated, snapshot)
+    new = own * weighting.factor(updated, snapshot)
     low, high = torch.aminmax(new)  # NaN is both
+    low, high = data.least(low), data.largest(high)
     if not bool((low >= 0) & (high > 0) & (high < torch.inf)):  # waits for the device
         checked_weights(new, len(new), f"weighting {type(weighting).__name__}")
     if before is None and state.objective.own_loss:
-        refuse_one_class(state.model, state.data.y, new)
-    new = mean_one(new)
-    if torch.equal(new, state.data.sample_weight):
+        refuse_one_class(state.model, data.reweighted(new))
+    new = mean_one_on(data, new)
+    if _everywhere(data, torch.equal(new, data.sample_weight)):
         state.weight_change = new.new_zeros(())
-        return Asked(updated, eta, again and weighting.settles and _same(updated, memory))
-    state.weight_change = (new - state.data.sample_weight).abs().max()
-    state.data = state.data.reweighted(new)
+        rests = again and weighting.settles and _everywhere(data, _same(updated, memory))
+        return Asked(updated, eta, rests)
+    state.weight_change = data.largest((new - data.sample_weight).abs().max())
+    state.data = data.reweighted(new)
     return Asked(updated, eta, False)
+
+
+def _everywhere(data: Batch, answer: bool) -> bool:
+    """Whether the answer is yes on all ranks."""
+    return answer if data.total is None else bool(data.least(torch.tensor(int(answer))))
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -5,11 +5,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from torchlogreg.data import Batch
+
 
 def mean_one(factor: Tensor) -> Tensor:
     """Scale to mean one; exact for ones, and safe for weights whose sum would overflow."""
     factor = factor / factor.max()
     return factor * (len(factor) / factor.sum())
+
+
+def mean_one_on(data: Batch, factor: Tensor) -> Tensor:
+    """:func:`mean_one` over the rows of all ranks, of which these (n,) are the ones of ``data``."""
+    if data.total is None:
+        return mean_one(factor)
+    factor = factor / data.largest(factor.max())
+    return factor * (data.total / data.summed(factor.sum()))
 
 
 def checked_weights(weights: Tensor, n: int, name: str) -> Tensor:

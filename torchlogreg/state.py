@@ -105,6 +105,7 @@ class FitState:
         self.feature_names = feature_names
         self.separation: Separation | Finding | None = None
         self._problem: Problem | None = None
+        self._problem_data = data
 
     @property
     def model(self) -> Model:
@@ -112,10 +113,19 @@ class FitState:
         return self.objective.model
 
     @property
+    def whole(self) -> FitState:
+        """The fit's own state: what one of several ranks works on, where hooks see all rows."""
+        return self
+
+    @property
     def problem(self) -> Problem:
-        """The objective and its rows, to be diagnosed."""
-        if self._problem is None or self._problem.data is not self.data:
-            self._problem = Problem(self.objective, self.data, self.feature_names)
+        """The objective and its rows, to be diagnosed; of several ranks all rows, if not many."""
+        if self._problem is None or self._problem_data is not self.data:
+            objective, data = self.objective, self.data.at_hand()
+            if data is not self.data:  # what is remembered of this rank's rows stays remembered
+                objective = Objective(objective.model, objective.loss, objective.penalty)
+            self._problem = Problem(objective, data, self.feature_names)
+            self._problem_data = self.data
         return self._problem
 
     @property
@@ -136,6 +146,14 @@ class FitState:
     def request_stop(self, reason: str) -> None:
         """End the fit after this epoch; the first reason is kept."""
         self.stop_reason = self.stop_reason or reason
+
+    def agree(self) -> None:
+        """End the fit on all ranks if a hook of any asks for it."""
+        if self.data.total is None:
+            return
+        asked = torch.tensor(int(bool(self.stop_reason)))
+        if bool(self.data.largest(asked)):
+            self.request_stop("another rank asked for the end")
 
 
 def wake(hooks: Sequence[Hook], state: FitState) -> float:

@@ -39,10 +39,10 @@ class Units(NamedTuple):
             Whether the response is a number with a unit of its own.
         """
         squares = sums_of_squares(data.X) if data.squares is None else data.squares
-        columns = (squares / len(data)).sqrt_()
+        columns = (data.summed(squares) / data.n).sqrt_()
         response = columns.new_ones(())
-        if numeric and len(data) > 1:
-            spread = data.y.to(columns.dtype).std()
+        if numeric and data.n > 1:
+            spread = _spread(data, data.y.to(columns.dtype))
             response = torch.where(spread > 0, spread, response)
         return cls(torch.where(columns > 0, columns, 1.0), response)
 
@@ -53,6 +53,14 @@ class Units(NamedTuple):
             for p in params
         ]
         return torch.cat([part.flatten() for part in parts]) * self.response
+
+
+def _spread(data: Batch, y: Tensor) -> Tensor:
+    """Standard deviation of the response over the rows of all ranks."""
+    if data.total is None:
+        return y.std()
+    mean = data.summed(y.sum()) / data.total
+    return (data.summed((y - mean).square().sum()) / (data.total - 1)).sqrt()
 
 
 @torch.no_grad()

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from numbers import Integral
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
+
+
+def _itself(part: Tensor) -> Tensor:
+    return part
 
 
 class Snapshot(NamedTuple):
@@ -32,6 +36,10 @@ class Snapshot(NamedTuple):
     sample_weight : Tensor, shape (n,), or None
         The user's own weights, for rules that count or average rows: a weight of 2 is a repeated
         row, 0 a removed one. None means ones.
+    summed : callable
+        From a sum over these rows to that over the rows of all ranks; the same on one process.
+    n_classes : int or None
+        Of the model, where these rows need not have the last class.
     """
 
     y: Tensor
@@ -40,12 +48,16 @@ class Snapshot(NamedTuple):
     predicted: Tensor
     previous: Any = None
     sample_weight: Tensor | None = None
+    summed: Callable[[Tensor], Tensor] = _itself
+    n_classes: int | None = None
 
     def mean(self, values: Tensor) -> Tensor:
         """Mean over the rows, each as often as it counts, of ``values`` (n,) or (n, m)."""
-        if self.sample_weight is None:
+        weight = self.sample_weight
+        if weight is None and self.summed is _itself:
             return values.mean(0)
-        return self.sample_weight @ values / self.sample_weight.sum()
+        weight = values.new_ones(len(values)) if weight is None else weight
+        return self.summed(weight @ values) / self.summed(weight.sum())
 
 
 class Weighting(ABC):
@@ -101,7 +113,7 @@ class ClassBalanced(Weighting):
 
     def update(self, snapshot: Snapshot) -> Tensor:
         """Inverse class frequencies."""
-        shares = class_shares(snapshot.y, snapshot.losses.dtype)  # (n, K)
+        shares = class_shares(snapshot.y, snapshot.losses.dtype, snapshot.n_classes)  # (n, K)
         frequency = snapshot.mean(shares)  # (K,)
         per_class = torch.where(frequency > 0, 1 / (shares.shape[1] * frequency), 0.0)
         return shares @ per_class
@@ -135,7 +147,7 @@ class ClassWeights(Weighting):
 
     def update(self, snapshot: Snapshot) -> Tensor:
         """The factor of each row's class, averaged over soft targets."""
-        shares = class_shares(snapshot.y, snapshot.losses.dtype)
+        shares = class_shares(snapshot.y, snapshot.losses.dtype, snapshot.n_classes)
         per_class = shares.new_ones(shares.shape[1])
         for label, value in self.factors.items():
             if label < len(per_class):  # a class may be absent from these rows
@@ -218,16 +230,16 @@ class Focal(Weighting):
     def update(self, snapshot: Snapshot) -> Tensor:
         """``p_i = exp(-loss_i)``; a data set without any surprise is weighted uniformly."""
         factor = (-torch.expm1(-snapshot.losses)).pow(self.gamma)
-        return torch.where(factor.sum() > 0, factor, torch.ones_like(factor))
+        return torch.where(snapshot.summed(factor.sum()) > 0, factor, torch.ones_like(factor))
 
 
-def class_shares(y: Tensor, dtype: torch.dtype) -> Tensor:
+def class_shares(y: Tensor, dtype: torch.dtype, n_classes: int | None = None) -> Tensor:
     """Targets as distributions over the classes, (n, K); hard labels become one-hot rows."""
     if y.ndim == 2:
         return y
     if y.is_floating_point():  # binary, hard or soft
         return torch.stack((1 - y, y), dim=1).to(dtype)
-    return torch.nn.functional.one_hot(y).to(dtype)
+    return torch.nn.functional.one_hot(y, -1 if n_classes is None else n_classes).to(dtype)
 
 
 def misclassified(snapshot: Snapshot) -> Tensor:

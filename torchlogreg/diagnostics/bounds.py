@@ -121,12 +121,12 @@ def certificate_of(objective: Objective, data: Batch) -> Certificate:
     nu = float((half.T @ g).norm())
     if objective.loss is squared_error and (objective.penalty is None or _quadratic(objective)):
         gap = 0.5 * nu**2  # 2
-        rss = max(float(closure.value()) - gap, 0.0) * len(data)
-        left = max(len(data) - half.shape[1], 1)
-        unit = math.sqrt(2 * rss / left / len(data))  # information = n H / (2 variance)
+        rss = max(float(closure.value()) - gap, 0.0) * data.n
+        left = max(data.n - half.shape[1], 1)
+        unit = math.sqrt(2 * rss / left / data.n)  # information = n H / (2 variance)
         errors = nu / unit if unit > 0 else (math.inf if nu > 0 else 0.0)
         return Certificate(nu, nu, gap, errors, "exact")
-    root_n = math.sqrt(len(data))
+    root_n = math.sqrt(data.n)
     if objective.loss in (binary_nll, categorical_nll) and _quadratic(objective):
         rho = math.sqrt(_largest_leverage(objective, data, half))  # 3
         t = rho * nu
@@ -174,4 +174,4 @@ def _largest_leverage(objective: Objective, data: Batch, half: Tensor) -> float:
             own = inner.diagonal(dim1=1, dim2=2)
             lengths = own[:, :, None] + own[:, None, :] - 2 * inner
         largest = max(largest, float(lengths.max()) if lengths.numel() else 0.0)
-    return largest
+    return float(data.largest(torch.tensor(largest)))

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from torchlogreg.data import pieces
 from torchlogreg.diagnostics.problem import Problem
 from torchlogreg.models import OrdinalRegression
 
@@ -28,10 +29,14 @@ def told_apart(problem: Problem) -> bool:
     elif not isinstance(model, OrdinalRegression):
         # On its own side a row's class is the likeliest: cheap to refute where one is far from it.
         likely = math.log(model.n_classes or 2) + 1e-6
-        if bool(torch.dot((losses > likely).to(losses.dtype), data.sample_weight) > 0):
+        wrong = torch.stack(
+            [torch.dot((x > likely).to(x), w) for x, w in pieces(losses, data.sample_weight)]
+        ).sum()
+        if bool(data.largest(wrong) > 0):
             return False
     margins = class_margins(eta, data.y, model.n_classes or 0)
-    return bool((margins[data.sample_weight > 0] > 0).all())
+    inside = (margins[data.sample_weight > 0] > 0).all()
+    return bool(inside if data.total is None else data.least(inside.int()))
 
 
 def class_margins(eta: Tensor, y: Tensor, n_classes: int) -> Tensor:

@@ -42,7 +42,7 @@ def newton_proves(optimizer: Any, problem: Problem) -> bool:
     weight, factor = objective.model.weight, done.factor
     if objective.penalty is not None or not factor.pivot > PIVOT or not weight.requires_grad:
         return False
-    squares = objective.units(data).columns.square() * len(data)  # (p,)
+    squares = objective.units(data).columns.square() * data.n  # (p,)
     parts = [
         squares.expand(p.shape) if p is weight else torch.ones_like(p) for p in objective.params
     ]

@@ -91,9 +91,10 @@ class Problem:
             return ()  # binary: make_data has refused a single class
         counted = self.data.sample_weight > 0
         if y.ndim == 2:
-            present = (y[counted] > 0).any(dim=0)
+            present = (y[counted] > 0).sum(dim=0)
         else:
-            present = torch.bincount(y[counted], minlength=K) > 0
+            present = torch.bincount(y[counted], minlength=K)
+        present = self.data.summed(present) > 0
         return tuple((~present).nonzero().flatten().tolist())
 
     @cached_property
@@ -113,7 +114,7 @@ class Problem:
     @cached_property
     def all_count(self) -> bool:
         """Whether every row has weight."""
-        return bool((self.data.sample_weight > 0).all())
+        return float(self.data.sample_weight.min()) > 0
 
     @cached_property
     def factor(self) -> Floats | None:

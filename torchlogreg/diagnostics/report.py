@@ -78,7 +78,7 @@ def diagnose(
     objective = Objective(model, loss, penalty)
     data = make_data(
         model, X, y, sample_weight=sample_weight, offset=offset, own_target=objective.own_loss
-    )
+    ).gathered()
     names = names_of(X, feature_names, model.n_features)
     problem = Problem(objective, data, names)
     found = [*row_findings(problem), *column_findings(problem)]
@@ -119,7 +119,9 @@ def at_the_end(
 
 def data_findings(problem: Problem, optimizer: Optimizer) -> list[Finding]:
     """What is to be said of rows and columns, however the fit ended, and the optimizer's note."""
-    found = [*row_findings(problem), *column_findings(problem)]
+    found = []
+    if problem.data.total is None:  # else the rows are too many for one rank to look at
+        found = [*row_findings(problem), *column_findings(problem)]
     note = getattr(optimizer, "note", "")
     return [*found, Finding("note", str(note))] if note else found
 
@@ -149,6 +151,8 @@ def find_separation(problem: Problem, seconds: float = SECONDS) -> Separation | 
         return None
     model, data = problem.objective.model, problem.data
     apart = told_apart(problem)
+    if data.total is not None:
+        return _unchecked("its rows, too many for one rank", apart)
     size = data.X.numel() * max(1, (model.n_classes or 2) - 1) * model.weight.shape[0]
     wide = sum(p.numel() for p in problem.objective.params) > LIMIT
     bounded = seconds < float("inf")

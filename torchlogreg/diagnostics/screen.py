@@ -56,11 +56,11 @@ def has_optimum(problem: Problem) -> bool:
         if n_params > PROVABLE or count < 1.5 * n_params:
             return False
     total = _natural_total(problem)
-    index = sample(len(data), count)
+    index = sample(len(data), count)  # of each rank
     if _is_short(total, _gram(problem, index)):  # 1
         return True
-    too_much = n_params > LIMIT and len(data) * n_params**2 > WORK
-    if len(index) == len(data) or too_much:
+    too_much = n_params > LIMIT and data.n * n_params**2 > WORK
+    if count >= data.n or too_much:
         return False
     return _is_short(total, _gram(problem, torch.arange(len(data))))  # 2
 
@@ -72,7 +72,7 @@ def _gram(problem: Problem, index: Tensor) -> Floats:
     for part in (index,) if len(index) <= size else torch.split(index, size):
         G = _row_gradients(problem, part)
         matrix = matrix + G.T @ G
-    return np.asarray(matrix)
+    return np.asarray(problem.data.summed(torch.from_numpy(np.asarray(matrix))))
 
 
 @QUIET
@@ -166,7 +166,7 @@ def _outer(s: Floats, X: Floats) -> Floats:
 
 def _natural_total(problem: Problem) -> Floats:
     """Sum over all rows of the gradients, in the same coordinates, from the gradient at hand."""
-    objective, n = problem.objective, len(problem.data)
+    objective, n = problem.objective, problem.data.n
     model = objective.model
     flat = objective.closure(problem.data, problem.data).gradient().cpu().double().numpy() * n
     if len(model.weight) == 1 and not isinstance(model, OrdinalRegression):

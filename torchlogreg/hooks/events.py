@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from torchlogreg.distributed import rank
 from torchlogreg.hooks.pace import Budget, Offer
 from torchlogreg.hooks.records import Records, scalar_event
 from torchlogreg.hooks.seen import Sight
@@ -70,7 +71,7 @@ class EventFile:
             # Files of one process and second still differ in name.
             name = f"{time.time():.0f}.{socket.gethostname()}.{os.getpid()}.{time.time_ns()}"
             self._path, self._discarded = self.log_dir / f"{PREFIX}{name}", False
-            self._file = _new_file(self._path)
+            self._file = _new_file(self._path) if rank() == 0 else Records(open(os.devnull, "wb"))
             self._event(file_version="brain.Event:2")
         self._users += 1
 

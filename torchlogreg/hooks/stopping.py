@@ -140,7 +140,7 @@ class EarlyStopping(Hook):
         """Evaluate; remember the parameters if they are the best so far."""
         rows, model = self._held_out, state.model
         losses = state.objective.loss(model(rows.X, rows.offset), rows.y)
-        loss = float(torch.dot(rows.sample_weight, losses) / len(rows))  # waits for the device
+        loss = float(rows.summed(torch.dot(rows.sample_weight, losses)) / rows.n)  # waits
         self.epochs.append(state.epoch)
         self.losses.append(loss)
         if loss < self.best_loss - self.min_delta:
@@ -170,7 +170,9 @@ class StopOnNonFinite(Hook):
     def on_fit_start(self, state: FitState) -> None:
         """Begin with the first epoch."""
         self.wake, self._next, self._finite = 1, 1, 0
-        self._most = 1 if state.weighting.adaptive else 2**20 // max(1, state.data.X.numel())
+        self._most = (
+            1 if state.weighting.adaptive else 2**20 // max(1, state.data.n * state.data.X.shape[1])
+        )
         self._params = list(state.model.parameters())
 
     def on_epoch_end(self, state: FitState) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchlogreg import distributed
 from torchlogreg.base import Model
 from torchlogreg.data import Batch
 from torchlogreg.diagnostics.wording import checked_names, names_of
@@ -20,17 +21,23 @@ from torchlogreg.sample_weights import checked_weights, mean_one
 def weighted_rows(
     model: Model, X: Any, y: Any, sample_weight: Any, weight_kind: str | None, offset: Any
 ) -> tuple[Batch, Tensor]:
-    """Rows with weight, under weights that add up to the number of observations; all weights."""
+    """Rows with weight, under weights that add up to the number of observations; all weights.
+
+    Of several ranks every one gets the rows of all.
+    """
     data = make_data(model, X, y, offset=offset)
     if sample_weight is None:
+        data = data.gathered()
         return data, data.sample_weight
-    given = as_tensor(sample_weight, "sample_weight", model.weight.device).detach()
-    wide = torch.float32 if given.device.type == "mps" else torch.float64
-    weights = checked_weights(given.to(wide), len(data), "sample_weight")
-    data = data.reweighted(weights)
+    with distributed.together("checking its sample weights"):
+        given = as_tensor(sample_weight, "sample_weight", model.weight.device).detach()
+        wide = torch.float32 if given.device.type == "mps" else torch.float64
+        weights = checked_weights(given.to(wide), len(data), "sample_weight")
+    data = data.reweighted(weights).gathered()
+    weights = data.sample_weight
     if not bool((weights > 0).all()):
         data = data.rows(weights > 0)
-    refuse_one_class(model, data.y, data.sample_weight)
+    refuse_one_class(model, data)
     if weight_kind == "importance":
         data = data.reweighted(mean_one(data.sample_weight))
     return data, weights

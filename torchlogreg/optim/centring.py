@@ -38,7 +38,7 @@ class Centred:
     batch: Batch | None = None
 
     @classmethod
-    def of(cls, X: Tensor, size: Tensor | None = None) -> Centred:
+    def of(cls, X: Tensor, size: Tensor | None = None, *, rows: Batch | None = None) -> Centred:
         """Up to three passes over ``X``; nothing is copied yet.
 
         Parameters
@@ -46,10 +46,20 @@ class Centred:
         X : Tensor, shape (n, p)
         size : Tensor, shape (p,), optional
             Root mean squares of the columns, if they are known.
+        rows : Batch, optional
+            What ``X`` is of: extremes are then those of all ranks.
         """
-        if size is not None and X.numel() <= FEW and _is_near(X.to(size.dtype), size):
+        spread = rows is not None and rows.total is not None
+        if (
+            not spread
+            and size is not None
+            and X.numel() <= FEW
+            and _is_near(X.to(size.dtype), size)
+        ):
             return cls(X, None)
         least, most = X.amin(0), X.amax(0)
+        if rows is not None:
+            least, most = rows.least(least), rows.largest(most)
         middle, span = 0.5 * least + 0.5 * most, most - least
         far = (middle.abs() > FAR * span) & (span > 0)  # a constant column has no place to go
         return cls(X, torch.where(far, middle, 0.0) if bool(far.any()) else None)
@@ -82,7 +92,8 @@ def near_zero(closure: Closure, memory: Centred | None) -> Iterator[tuple[Closur
     """
     model, batch = closure.objective.model, closure.batch
     if memory is None or memory.X is not batch.X:
-        memory = Centred.of(batch.X, closure.objective.units(closure.data).columns)
+        size = closure.objective.units(closure.data).columns
+        memory = Centred.of(batch.X, size, rows=batch)
     if memory.centre is None or not _can_move(model):
         yield closure, memory
         return

@@ -6,12 +6,14 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from torchlogreg import distributed
 from torchlogreg.objective import Objective
 from torchlogreg.optim.choose_sparse import for_sparse
 from torchlogreg.optim.least_squares import unsolvable
 from torchlogreg.optim.preconditioned import unsuitable
 from torchlogreg.optim.wide import MOST_ROWS, bound_to_columns
 from torchlogreg.penalties import Penalty
+from torchlogreg.sparse import is_sparse
 
 AUTO = "auto"
 """The name of the default: what :func:`choose` chooses."""
@@ -52,6 +54,7 @@ def choose(
     n_rows: int | None = None,
     X: Tensor | None = None,
     tol: float = 0.0,
+    spread: bool = False,
 ) -> Choice:
     """Name in ``OPTIMIZERS`` and the reason, in words for the result's message.
 
@@ -70,14 +73,22 @@ def choose(
         The rows, of which only sparse ones are looked at.
     tol : float
         Of the fit: one above 1e-6 asks for fewer digits than an exact solution has.
+    spread : bool
+        Whether the rows are too many for one rank to have all of them, as exact solutions need.
     """
+    n_ranks = distributed.world_size()
+    if n_ranks > 1 and X is not None and is_sparse(X):
+        raise ValueError(f"sparse rows are fitted on one process, not on {n_ranks} ranks")
     if batch_size is None and not adaptive:
         found = for_sparse(objective, X, NEWTON_LIMIT)
         if found is not None:
             return Choice(*found)
     if batch_size is None and adaptive and settles and _is_newtons(objective):
         return Choice("newton", "sample weights follow the model, and come to rest")
-    return Choice(*_choose(objective, batch_size, adaptive=adaptive, rows=n_rows or 0, tol=tol))
+    rows = n_rows or 0
+    return Choice(
+        *_choose(objective, batch_size, adaptive=adaptive, rows=rows, tol=tol, spread=spread)
+    )
 
 
 def _is_newtons(objective: Objective) -> bool:
@@ -87,7 +98,13 @@ def _is_newtons(objective: Objective) -> bool:
 
 
 def _choose(
-    objective: Objective, batch_size: int | None, *, adaptive: bool, rows: int, tol: float
+    objective: Objective,
+    batch_size: int | None,
+    *,
+    adaptive: bool,
+    rows: int,
+    tol: float,
+    spread: bool,
 ) -> tuple[str, str]:
     penalty = objective.penalty
     n_params = sum(p.numel() for p in objective.params)
@@ -97,9 +114,9 @@ def _choose(
         return "adam", "mini-batches"
     if adaptive:
         return "lbfgs", "sample weights follow the model"
-    exact = n_params <= NEWTON_LIMIT and not unsolvable(objective)
+    exact = n_params <= NEWTON_LIMIT and not unsolvable(objective) and not spread
     n_features = objective.model.n_features
-    few = 0 < rows <= MOST_ROWS and rows < n_features >= WIDE
+    few = 0 < rows <= MOST_ROWS and rows < n_features >= WIDE and distributed.world_size() == 1
     if few and not exact and not bound_to_columns(objective):
         return "kernel_newton", f"{rows} rows are fewer than {n_features} columns, under a ridge"
     if n_params > NEWTON_LIMIT:

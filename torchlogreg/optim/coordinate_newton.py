@@ -61,6 +61,7 @@ class CoordinateNewton(Optimizer):
     """
 
     needs_full_batch = True
+    needs_all_ranks = True
     handles_nonsmooth = True
     _first: tuple[Tensor, float] | None = None  # of the class, since a copy takes only its state
 

@@ -98,6 +98,7 @@ class DualCoordinate(Optimizer):
     """
 
     needs_full_batch = True
+    needs_all_ranks = True
     handles_nonsmooth = False
     _duals: Duals | None = None  # of the class, since a copy takes only its state along
     _generator: torch.Generator | None = None

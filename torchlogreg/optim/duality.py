@@ -16,6 +16,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from torchlogreg.data import Batch
 from torchlogreg.losses import binary_nll, squared_error
 from torchlogreg.models import LinearRegression, LogisticRegression
 from torchlogreg.objective import Closure
@@ -59,13 +60,13 @@ def duality_gap(closure: Closure) -> float:
     weight = model.weight.detach()
     kink = penalty.kink(weight)[0]  # type: ignore[union-attr, index]
     ridge = penalty.curvature(weight)[0]  # type: ignore[union-attr]
-    share = batch.sample_weight / len(batch)
+    share = batch.sample_weight / batch.n
     eta, y = found.eta.squeeze(1), batch.y
     v = -_slopes(closure, eta, y)
     z, off = -found.gradient[: weight.numel()], torch.zeros_like(kink)
     free = model.bias is not None and model.bias.requires_grad
     if free:  # 1
-        v, off = _balanced(v, share, objective.units(closure.data).columns.to(v))
+        v, off = _balanced(batch, v, share, objective.units(closure.data).columns.to(v))
     shrunk = _shrink(z.abs() + off, kink, ridge)  # 2
     v, z_most = shrunk * v, shrunk * (z.abs() + off)
     fixed = model.from_scores(torch.zeros_like(found.eta), batch.offset).squeeze(1)
@@ -73,7 +74,7 @@ def duality_gap(closure: Closure) -> float:
     rows = _fenchel(closure, eta, y, v) + v * (fixed - eta)  # 3
     over = (z_most - kink).clamp(min=0)
     held = torch.where(ridge > 0, over.square() / (2 * torch.where(ridge > 0, ridge, 1.0)), 0.0)
-    gap = torch.dot(share, rows) + penalty.value(weight) + held.sum()  # type: ignore[union-attr]
+    gap = batch.summed(torch.dot(share, rows)) + penalty.value(weight) + held.sum()  # type: ignore[union-attr]
     return max(float(gap), 0.0)
 
 
@@ -83,17 +84,19 @@ def _slopes(closure: Closure, eta: Tensor, y: Tensor) -> Tensor:
     return (1 - y) * torch.sigmoid(eta) - y * torch.sigmoid(-eta)
 
 
-def _balanced(v: Tensor, share: Tensor, unit: Tensor) -> tuple[Tensor, Tensor]:
+def _balanced(batch: Batch, v: Tensor, share: Tensor, unit: Tensor) -> tuple[Tensor, Tensor]:
     """``v`` with weighted sum zero, and how much ``X' (c v)`` may have moved, (p,).
 
     By Cauchy and Schwarz ``|sum_i t_i x_ij| <= sqrt(n sum t_i^2)`` times the column's unit.
     """
     weighted = share * v
-    total = weighted.sum()
+    total = batch.summed(weighted.sum())
     heavy = (weighted * total) > 0  # those of the larger side
-    side = weighted[heavy].sum()
+    side, squares = batch.summed(
+        torch.stack((weighted[heavy].sum(), weighted[heavy].square().sum()))
+    )
     part = total / torch.where(side == 0, 1.0, side)
-    moved = part * torch.linalg.vector_norm(weighted[heavy]) * len(v) ** 0.5
+    moved = part * squares.sqrt() * batch.n**0.5
     return torch.where(heavy, (1 - part) * v, v), moved.abs() * unit
 
 

@@ -126,15 +126,16 @@ def _here(closure: Closure, scores: Tensor) -> Place:
     losses, by_eta = slopes_at(objective.loss, eta, batch.y)
     value = total(objective.model, objective.penalty, batch, eta, losses)
     objective.evaluations += 1
-    share = (batch.sample_weight / len(batch)).unsqueeze(1)
+    share = (batch.sample_weight / batch.n).unsqueeze(1)
     return Place(scores, eta, by_eta * share, value)
 
 
 def _rounding(closure: Closure, place: Place) -> float:
     """Violation that rounding leaves, in units: that of slopes, and of a numeric ``eta``."""
-    size = torch.linalg.vector_norm(place.by_eta) * len(place.eta) ** 0.5
+    batch = closure.batch
+    size = (batch.summed(place.by_eta.square().sum()) * batch.n) ** 0.5
     if closure.objective.loss is squared_error:
-        size = size + 2 * place.eta.abs().max()
+        size = size + 2 * batch.largest(place.eta.abs().max())
     return 4 * torch.finfo(size.dtype).eps * float(size)
 
 
@@ -142,7 +143,8 @@ def _gradient(closure: Closure, metric: Metric, chosen: WorkingSet, place: Place
     """Derivatives of the losses' mean by the entries and the intercepts, (m,)."""
     model = closure.objective.model
     by_weight = metric.columns.against(place.by_eta @ mix_matrix(model), chosen.entries)
-    return torch.cat((by_weight, intercept_jacobian(model).T @ place.by_eta.sum(0)))
+    by_intercepts = intercept_jacobian(model).T @ place.by_eta.sum(0)
+    return closure.batch.summed(torch.cat((by_weight, by_intercepts)))
 
 
 def _step_(
@@ -164,7 +166,6 @@ def _step_(
     way = (new / unit).to(at) - at
     objective, params = closure.objective, closure.params
     penalty, start = objective.penalty, [p.clone() for p in params]
-    bent = torch.dot(way * unit, matrix @ (way * unit)) - torch.dot(way, chosen.ridge * way)
     direction = torch.zeros_like(_flat(closure)).index_copy(0, chosen.inside, way)
     n_entries = len(chosen.entries.row)
     scores = metric.columns.along(way[:n_entries], chosen.entries, len(objective.model.weight))

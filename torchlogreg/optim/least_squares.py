@@ -100,7 +100,12 @@ class LeastSquares(Optimizer):
 
     def _solve(self, closure: Closure) -> Tensor:
         """The solution (P,) in float64."""
-        objective, batch = closure.objective, closure.batch
+        objective, batch = closure.objective, closure.batch.at_hand()
+        if batch.total is not None:
+            raise ValueError(
+                f"LeastSquares looks at all rows many times, but {batch.n} are spread over ranks; "
+                "use optimizer='newton'"
+            )
         model, penalty = objective.model, objective.penalty
         alpha = 0.0 if penalty is None else penalty.alpha
         ridge = alpha * len(batch) / 2  # the loss is a mean, without a factor one half

@@ -65,7 +65,7 @@ class Metric:
         objective = closure.objective
         R, J = mix_matrix(objective.model), intercept_jacobian(objective.model)
         if self.C is None:
-            share = self.batch.sample_weight / len(self.batch)
+            share = self.batch.sample_weight / self.batch.n
             self.C = curvatures(objective.loss, eta, self.batch.y) * share[:, None, None]
         dtype = self.unit.dtype if self.fine else torch.float32
         R, J = R.to(dtype), J.to(dtype)
@@ -76,6 +76,7 @@ class Metric:
         self.age += objective.loss is not squared_error
         return matrix.to(self.unit.dtype).mul_(self.scale)
 
+        matrix = self.batch.summed(matrix)
     def learn(self, bent: float, expected: float) -> None:
         """The curvature met along a step, and what the metric had said of it.
 

@@ -57,7 +57,7 @@ def can_polish(objective: Objective, batch: Batch) -> bool:
     if not all(p.requires_grad for p in model.parameters()):
         return False
     k, n_params = model.n_classes or 2, sum(p.numel() for p in model.parameters())
-    return X.numel() * (k - 1) <= LARGEST and len(X) * k * n_params**2 <= WORK
+    return batch.n * X.shape[1] * (k - 1) <= LARGEST and batch.n * k * n_params**2 <= WORK
 
 
 @torch.no_grad()
@@ -71,7 +71,7 @@ def polish_(objective: Objective, batch: Batch) -> bool:
     batch : Batch
         All rows.
     """
-    found = polished(objective, batch)
+    found = polished(objective, batch.gathered())
     if found is not None:
         found.write_()
     return found is not None

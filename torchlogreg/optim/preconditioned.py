@@ -91,7 +91,7 @@ class BlockLBFGS(Optimizer):
     def _based(self, closure: Closure) -> QuasiNewton:
         source = self._generator or torch.Generator().manual_seed(self._steps)
         model, batch = closure.objective.model, closure.batch
-        count = min(len(batch), ROWS * (model.n_features + 1))
+        count = min(batch.n, ROWS * (model.n_features + 1))
         found = QuasiNewton(
             ClassBlocks(closure.objective, sampled(batch, count, source, model.n_classes)).solve
         )

@@ -19,7 +19,7 @@ from torchlogreg.optim.working_set import Columns, Entries, found_at
 FEWEST, MOST = 300, 2000
 """Entries of ``weight`` in a working set: enough for BLAS, and few enough to factor."""
 
-ROUGH, FINAL = 0.1, 1e-6
+ROUGH, FINAL = 0.25, 1e-6
 """Share of the largest violation that may be left in a set with new entries, and in one without."""
 
 
@@ -111,7 +111,7 @@ class ProximalNewton(Optimizer):
         known = self._memory
         unit = closure.objective.units(closure.data).columns
         if known is None or known.columns.X is not closure.batch.X:
-            known = Metric(Columns(closure.batch.X), closure.batch, unit)
+            known = Metric(Columns(closure.batch.X, closure.batch.n), closure.batch, unit)
         elif known.batch is not closure.batch:
             known = Metric(known.columns, closure.batch, unit)
         self._memory = known

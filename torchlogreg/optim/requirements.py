@@ -21,6 +21,11 @@ def handles_nonsmooth(optimizer: Optimizer) -> bool:
     return bool(getattr(optimizer, "handles_nonsmooth", False))
 
 
+def needs_all_ranks(optimizer: Optimizer) -> bool:
+    """Whether a step works on the rows themselves, so that all must be on one process."""
+    return bool(getattr(optimizer, "needs_all_ranks", False))
+
+
 def superlinear(optimizer: Optimizer) -> bool:
     """Whether one step more than the tolerance asks for buys many digits."""
     return bool(getattr(optimizer, "superlinear", False))

@@ -8,8 +8,13 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
+from torchlogreg import distributed
 from torchlogreg.objective import Objective
-from torchlogreg.optim.requirements import handles_nonsmooth, needs_full_batch
+from torchlogreg.optim.requirements import (
+    handles_nonsmooth,
+    needs_all_ranks,
+    needs_full_batch,
+)
 
 
 def resolve(
@@ -49,6 +54,17 @@ def resolve(
         raise ValueError(
             f"{name} cannot minimise the non-smooth penalty {penalty!r}; use "
             "ProximalNewton, or SVRG or SAGA for mini-batches"
+        )
+    ranks = distributed.world_size()
+    if ranks > 1 and needs_all_ranks(instance):
+        raise ValueError(
+            f"{name} works on rows that are spread over {ranks} ranks; use 'newton' or 'lbfgs' "
+            "('proximal_newton' under L1, 'svrg' for mini-batches), or one process"
+        )
+    if ranks > 1 and penalty is not None and penalty.needs_rows:
+        raise ValueError(
+            f"{type(penalty).__name__} depends on all rows, which are spread over {ranks} ranks; "
+            "use L2, or one process"
         )
     if batch_size is not None and penalty is not None and penalty.needs_rows:
         raise ValueError(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import torch
 from torch import Tensor
 
+from torchlogreg import distributed
 from torchlogreg.data import Batch
 
 
@@ -15,33 +18,38 @@ def sampled(batch: Batch, count: int, generator: torch.Generator, n_classes: int
     an even share, the classes are sampled apart, each evenly (Fithian and Hastie, 2014), and rows
     are weighted by how many they stand for.
 
+    On several ranks all draw alike, from generators in one state, take what is theirs, and get the
+    rows of all.
+
     Parameters
     ----------
     batch : Batch
     count : int
-        At most ``len(batch)``.
+        At most ``batch.n``.
     generator : torch.Generator
         On the CPU, so that the rows do not depend on the device.
     n_classes : int or None
         None for a numeric response, and for targets that are distributions.
     """
-    n, y = len(batch), batch.y
-    members = _classes(y, n_classes)
-    if members is None or min(len(m) for m in members) * 4 * len(members) >= n:
-        return batch.rows(stretches(n, count, generator).to(y.device))
-    share = count // len(members)
-    spare = count - sum(min(len(m), share) for m in members)  # what small classes leave
-    large = sum(len(m) for m in members if len(m) > share)
+    y, part = batch.y, _Part.of(batch, n_classes)
+    if part.members is None:
+        rows = batch.rows(part.own(stretches(part.n, count, generator), 0).to(y.device))
+        return replace(rows, total=count).gathered() if part.n > len(y) else rows
+    share = count // len(part.sizes)
+    spare = count - sum(min(size, share) for size in part.sizes)  # what small classes leave
+    large = sum(size for size in part.sizes if size > share)
     parts, factors = [], []
-    for m in members:
-        extra = spare * len(m) // large if len(m) > share else 0
-        picked = m[stretches(len(m), min(len(m), share + extra), generator).to(m.device)]
+    for c, (m, size) in enumerate(zip(part.members, part.sizes, strict=True)):
+        extra = spare * size // large if size > share else 0
+        drawn = stretches(size, min(size, share + extra), generator)
+        picked = m[part.own(drawn, c).to(m.device)]
         parts.append(picked)
-        factors.append(torch.full_like(picked, len(m), dtype=batch.sample_weight.dtype))
-        factors[-1] /= len(picked)
+        factors.append(torch.full_like(picked, size, dtype=batch.sample_weight.dtype))
+        factors[-1] /= len(drawn)
     rows = batch.rows(torch.cat(parts))
-    factor = torch.cat(factors) * (len(rows) / n)
-    return rows.reweighted(rows.sample_weight * factor)
+    n_drawn = int(batch.summed(torch.tensor(len(rows))))
+    rows = rows.reweighted(rows.sample_weight * (torch.cat(factors) * (n_drawn / part.n)))
+    return replace(rows, total=n_drawn).gathered() if part.n > len(y) else rows
 
 
 def nested(
@@ -62,14 +70,52 @@ def stretches(n: int, count: int, generator: torch.Generator) -> Tensor:
     return ((torch.arange(count) + shake) * (n / count)).long().clamp_(max=n - 1)
 
 
-def _classes(y: Tensor, n_classes: int | None) -> list[Tensor] | None:
-    """Rows of every class that has any; None if there are none, or only even classes."""
-    if n_classes is None or y.ndim != 1:
-        return None
-    if y.is_floating_point():
-        if 0.125 <= float(y.mean()) <= 0.875 or not bool(((y == 0) | (y == 1)).all()):
-            return None
-    elif int(torch.bincount(y, minlength=n_classes).min()) * 4 * n_classes >= len(y):
-        return None
-    members = [(y == c).nonzero().squeeze(1) for c in range(n_classes)]
-    return [m for m in members if len(m)]
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What this rank has of all rows: ``starts`` and ``sizes`` by class, or of all rows alone."""
+
+    n: int
+    starts: list[int]
+    lengths: list[int]
+    sizes: list[int]
+    members: list[Tensor] | None  # of every class that any rank has
+
+    @classmethod
+    def of(cls, batch: Batch, n_classes: int | None) -> _Part:
+        """One look at ``y``, on several ranks."""
+        y, members = batch.y, None
+        if n_classes is not None and y.ndim == 1:
+            everywhere = _by_rank(batch, _sizes(y, n_classes)).sum(0)
+            if int(everywhere.min()) * 4 * n_classes < batch.n and _are_hard(batch):
+                kept = everywhere.nonzero().squeeze(1).tolist()
+                members = [(y == c).nonzero().squeeze(1) for c in kept]
+        lengths = [len(y)] if members is None else [len(m) for m in members]
+        table = _by_rank(batch, torch.tensor(lengths))
+        starts = table[: distributed.rank()].sum(0) if batch.total is not None else 0 * table[0]
+        return cls(batch.n, starts.tolist(), lengths, table.sum(0).tolist(), members)
+
+    def own(self, index: Tensor, c: int) -> Tensor:
+        """Of numbers among the rows of class ``c`` on all ranks, those of this one, from 0."""
+        index = index - self.starts[c]
+        return index[(index >= 0) & (index < self.lengths[c])]
+
+
+def _by_rank(batch: Batch, counts: Tensor) -> Tensor:
+    """Counts (m,) of every rank, (ranks, m)."""
+    return counts[None] if batch.total is None else distributed.all_rows(counts[None])
+
+
+def _sizes(y: Tensor, n_classes: int) -> Tensor:
+    """Rows of every class (n_classes,), or what shares add up to."""
+    if not y.is_floating_point():
+        return torch.bincount(y, minlength=n_classes).cpu()
+    ones = y.sum().round().long().cpu()
+    return torch.stack((len(y) - ones, ones))
+
+
+def _are_hard(batch: Batch) -> bool:
+    """Whether targets are classes, not shares of them."""
+    y = batch.y
+    if not y.is_floating_point():
+        return True
+    return bool(batch.least(((y == 0) | (y == 1)).all().int()))

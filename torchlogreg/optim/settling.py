@@ -51,7 +51,7 @@ class Pace:
     @property
     def left(self) -> float:
         """Bound of the distance from the optimum after the last step, in standard errors."""
-        n = 1 if self.batch is None else len(self.batch)
+        n = 1 if self.batch is None else self.batch.n
         return self.length * math.sqrt(n) * min(self.rate, 1.0)
 
     @property

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from torchlogreg.data import pieces
 from torchlogreg.kernels import for_parts_of
 from torchlogreg.objective import Closure
 from torchlogreg.optim.centring import Centred, near_zero
@@ -185,15 +186,17 @@ def _pays(moved: Moved, closure: Closure) -> bool:
 def _rounding(closure: Closure) -> float:
     """What a step promises that changes ``eta`` by half a unit in the last place for each
     parameter, if the curvature of every row is one fourth: no more than rounding leaves."""
-    eta, _ = closure.objective.rows(closure.batch)
-    square = torch.dot(closure.batch.sample_weight, eta.square().sum(1)) / len(eta)
+    batch = closure.batch
+    eta, _ = closure.objective.rows(batch)
+    parts = [torch.dot(w, e.square().sum(1)) for w, e in pieces(batch.sample_weight, eta)]
+    square = batch.summed(torch.stack(parts).sum()) / batch.n
     P = _n_params(closure)
     return P * float(square) * (torch.finfo(eta.dtype).eps / 4) ** 2
 
 
 def _sizes(closure: Closure) -> list[int]:
     """Rows of the samples; none where the last would be most of the rows."""
-    n, P = len(closure.batch), _n_params(closure)
+    n, P = closure.batch.n, _n_params(closure)
     last = min(LAST * P, n // 8)
     if last < 40 * P:
         return []
@@ -207,7 +210,7 @@ def _centred(closure: Closure, source: torch.Generator) -> Centred:
     """Which columns are far from zero, as a few rows tell."""
     X = closure.batch.X
     few = stretches(len(X), 1024, source).to(X.device)
-    found = Centred.of(X[few])
+    found = Centred.of(X[few], rows=closure.batch)
     found.X = X
     return found
 

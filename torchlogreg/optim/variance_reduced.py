@@ -60,11 +60,11 @@ class SVRG(Optimizer):
         closure = our_closure(closure, self)
         params, data = closure.params, closure.data
         state = self.state[params[0]]
-        if state.get("seen", len(data)) >= len(data):  # 1
+        if state.get("seen", data.n) >= data.n:  # 1
             state["snapshot"] = [p.clone() for p in params]
             state["gradient"] = closure.full.gradient()
             state["seen"] = 0
-        state["seen"] += len(closure.batch)
+        state["seen"] += closure.batch.n
         value: Tensor = closure()
         gradient = _flat([p.grad for p in params])
         here = [p.clone() for p in params]
@@ -107,6 +107,7 @@ class SAGA(Optimizer):
     """
 
     handles_nonsmooth = True
+    needs_all_ranks = True
     _rows: Tensor | None = None
 
     def __init__(self, params: Iterable[nn.Parameter], lr: float | None = None) -> None:
@@ -159,7 +160,7 @@ def _step(
     group: dict[str, Any], closure: Closure, value: Tensor, gradient: Tensor, slope: Tensor
 ) -> None:
     """Along ``-slope``, then the prox; ``gradient`` is the mini-batch's own."""
-    n, b = len(closure.data), len(closure.batch)
+    n, b = closure.data.n, closure.batch.n
     lr = group["lr"]
     if lr is None:
         steepness = _smoothness(group, closure, value, gradient)
@@ -183,7 +184,7 @@ def _smoothness(group: dict[str, Any], closure: Closure, value: Tensor, gradient
     if not 4 * known * rounding < squares < float("inf"):  # what rounding hides tells nothing
         return known
     start = [p.clone() for p in closure.params]
-    L = known * 2 ** (-len(closure.batch) / len(closure.data)) or 2.0**-20
+    L = known * 2 ** (-closure.batch.n / closure.data.n) or 2.0**-20
     for _ in range(100):
         move_(closure.params, start, gradient, -1 / L)
         rise = float(closure.value(smooth_only=True) - value)

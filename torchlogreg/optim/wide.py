@@ -71,6 +71,7 @@ class KernelNewton(Optimizer):
     """
 
     needs_full_batch = True
+    needs_all_ranks = True
     handles_nonsmooth = False
     _kernel: Kernel | None = None  # of the class, since a copy of an optimizer takes only its state
     _A: Tensor | None = None

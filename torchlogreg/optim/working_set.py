@@ -16,7 +16,7 @@ from torchlogreg.closed_form import has_slopes, losses_and_slopes
 from torchlogreg.curvature import intercept_jacobian, mix_matrix
 from torchlogreg.losses import Loss
 from torchlogreg.objective import Closure
-from torchlogreg.passes import Found, evaluate, total
+from torchlogreg.passes import Found, evaluate, finished
 
 KEPT = 2**23
 """Entries of ``X`` that are kept as gathered columns, 64 MB in float64; more are fetched anew."""
@@ -48,10 +48,13 @@ class Columns:
     Parameters
     ----------
     X : Tensor, shape (n, p)
+    n : int, optional
+        Rows of all ranks, which must keep the same columns. Default: those of ``X``.
     """
 
-    def __init__(self, X: Tensor) -> None:
+    def __init__(self, X: Tensor, n: int | None = None) -> None:
         self.X = X
+        self.n = len(X) if n is None else n
         self.place = torch.full((X.shape[1],), -1, device=X.device)  # of a feature, or -1
         self.pieces: list[Tensor] = []
         self.kept = 0
@@ -61,9 +64,9 @@ class Columns:
         new = torch.unique(features[self.place[features] < 0])
         if not len(new):
             return True
-        if (self.kept + len(new)) * len(self.X) > KEPT:
+        if (self.kept + len(new)) * self.n > KEPT:
             new = torch.unique(features)
-            if len(new) * len(self.X) > KEPT:
+            if len(new) * self.n > KEPT:
                 return False
             self.place.fill_(-1)  # those of long ago make room
             self.pieces, self.kept = [], 0
@@ -143,16 +146,14 @@ def found_at(closure: Closure, eta: Tensor) -> Found:
     if penalty is not None and penalty.needs_rows:
         return evaluate(model, objective.loss, penalty, objective.params, batch)
     losses, by_eta = slopes_at(objective.loss, eta, batch.y)
-    value = total(model, penalty, batch, eta, losses, smooth_only=True)
-    by_eta = by_eta * (batch.sample_weight / len(batch))[:, None]
+    by_eta = by_eta * batch.sample_weight[:, None]
     gradient = intercept_jacobian(model).T @ by_eta.sum(0)
     if model.weight.requires_grad:
         by_weight = (by_eta @ mix_matrix(model)).T @ batch.X
-        if penalty is not None and penalty.smooth:
-            by_weight += penalty.gradient(model.weight)
         gradient = torch.cat((by_weight.flatten(), gradient))
     objective.rows_read += len(batch)
-    return Found(value, gradient, eta, losses)
+    loss_sum = torch.dot(batch.sample_weight, losses)
+    return finished(model, penalty, batch, loss_sum, gradient, eta, losses)
 
 
 def slopes_at(loss: Loss, eta: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
