@@ -166,6 +166,7 @@ def _step_(
     way = (new / unit).to(at) - at
     objective, params = closure.objective, closure.params
     penalty, start = objective.penalty, [p.clone() for p in params]
+    bent = torch.dot(way * unit, matrix @ (way * unit)) - torch.dot(way, chosen.ridge * way)
     direction = torch.zeros_like(_flat(closure)).index_copy(0, chosen.inside, way)
     n_entries = len(chosen.entries.row)
     scores = metric.columns.along(way[:n_entries], chosen.entries, len(objective.model.weight))
