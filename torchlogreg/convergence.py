@@ -153,7 +153,8 @@ def _rounding(state: FitState) -> float:
     units = 4.0
     if objective.own_loss and state.model.n_classes is None:
         response = objective.units(state.data).response
-        units *= 1 + float(state.data.largest(torch.linalg.vector_norm(state.rows[0], torch.inf)) / response)
+        largest = torch.linalg.vector_norm(state.rows[0], torch.inf)
+        units *= 1 + float(state.data.largest(largest) / response)
     return units * torch.finfo(state.model.weight.dtype).eps
 
 

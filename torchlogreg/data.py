@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from torchlogreg import distributed
+from torchlogreg import distributed, mapped
 from torchlogreg.sparse import is_sparse, row_width
 
 GATHERED = 2**25
@@ -38,6 +39,8 @@ class Batch:
     total : int or None
         Where these are one rank's part of the rows: how many there are on all ranks. Sums over the
         rows are then sums over the ranks too.
+    mapped : bool
+        Whether ``X`` stays on disk: what is made of its rows then does, too.
     """
 
     X: Tensor
@@ -47,6 +50,7 @@ class Batch:
     index: Tensor | None = None
     squares: Tensor | None = None
     total: int | None = None
+    mapped: bool = False
 
     @property
     def n(self) -> int:
@@ -76,6 +80,13 @@ class Batch:
     def at_hand(self) -> Batch:
         """The rows of all ranks, if they are few enough for each of them; else itself."""
         return self.gathered() if self.n * self.X.shape[1] <= GATHERED else self
+
+    def room(self, *columns: int) -> Tensor:
+        """A new tensor of the dtype of ``X``, not filled: (n,), or (n, columns)."""
+        shape = (len(self), *columns)
+        if self.mapped and math.prod(shape) * self.X.element_size() >= mapped.LARGE:
+            return mapped.room(shape, self.X.dtype)
+        return torch.empty(shape, dtype=self.X.dtype, device=self.X.device)
 
     def __len__(self) -> int:
         return self.X.shape[0]

@@ -15,6 +15,7 @@ from torchlogreg import distributed
 from torchlogreg.base import Model
 from torchlogreg.data import Batch
 from torchlogreg.kernels import column_squares, squares_available
+from torchlogreg.mapped import is_mapped, shared
 from torchlogreg.sample_weights import checked_weights, mean_one_on
 from torchlogreg.sparse_inputs import holds_sparse, sparse_rows
 from torchlogreg.units import sums_of_squares
@@ -72,7 +73,7 @@ def _own_rows(
     model: Model, X: Any, y: Any, sample_weight: Any, offset: Any, own_target: bool
 ) -> Batch:
     """The rows at hand, under the user's weights as they are."""
-    like = model.weight
+    like, on_disk = model.weight, is_mapped(X)
     X, squares = _checked(X, like, _squares)
     n = len(X)
     if X.shape[1] != model.n_features:
@@ -86,14 +87,15 @@ def _own_rows(
     y = model.target(y) if own_target else _finite(y, "the target")
     if y.is_floating_point():
         y = y.to(like.dtype)
-    if sample_weight is None:
-        weights = like.new_ones(n)
-    else:
-        weights = as_tensor(sample_weight, "sample_weight", like.device).detach()
-        weights = checked_weights(weights, n, "sample_weight")
-        weights = weights if weights.is_floating_point() else weights.to(like.dtype)
     offset = None if offset is None else _as_offset(offset, n, like)
-    return Batch(X, y, weights, offset, squares=squares)
+    on_disk = on_disk and like.device.type == "cpu"
+    data = Batch(X, y, like.detach(), offset, squares=squares, mapped=on_disk)
+    if sample_weight is None:
+        return replace(data, sample_weight=data.room().fill_(1.0))
+    weights = as_tensor(sample_weight, "sample_weight", like.device).detach()
+    weights = checked_weights(weights, n, "sample_weight")
+    weights = weights if weights.is_floating_point() else weights.to(like.dtype)
+    return replace(data, sample_weight=weights)
 
 
 def as_matrix(X: Any, like: Tensor) -> Tensor:
@@ -177,9 +179,12 @@ def as_tensor(values: Any, name: str, device: torch.device) -> Tensor:
         if array.dtype.kind not in "biufc":
             array = _numbers(array, values, name)
         array = _known_to_torch(array)
-        # An own copy where numpy's is read-only: torch tensors are always writable.
-        array = array if array.flags.writeable else array.copy()
-        values = torch.from_numpy(np.ascontiguousarray(array))
+        if is_mapped(values) and np.may_share_memory(array, values):
+            array = shared(values)
+        else:
+            # An own copy where numpy's is read-only: torch tensors are always writable.
+            array = np.ascontiguousarray(array if array.flags.writeable else array.copy())
+        values = torch.from_numpy(array)
     if values.is_complex():
         raise ValueError(f"{name} is complex, but real numbers are needed")
     if device.type == "mps" and values.dtype == torch.float64:

@@ -182,13 +182,19 @@ def sums_of(model: Model, loss: Loss, batch: Batch) -> Sums | None:
             weight=model.weight,
             intercepts=model.intercepts(),
             offset=batch.offset,
+            out=(batch.room(len(model.intercepts())), batch.room()) if batch.mapped else None,
         )
     if not _has_closed_form(model, loss, batch.y):
         return None
-    parts = [_closed(model, loss, block) for block in batch.blocks(BLOCK)]
-    columns = list(zip(*parts, strict=True))
-    value, by_weight, by_intercepts = (torch.stack(c).sum(0) for c in columns[:3])
-    return Sums(value, by_weight, by_intercepts, torch.cat(columns[3]), torch.cat(columns[4]))
+    eta, losses, start, parts = batch.room(len(model.intercepts())), batch.room(), 0, []
+    for block in batch.blocks(BLOCK):
+        found = _closed(model, loss, block)
+        eta[start : start + len(block)] = found.eta
+        losses[start : start + len(block)] = found.losses
+        parts.append(found[:3])
+        start += len(block)
+    value, by_weight, by_intercepts = (torch.stack(c).sum(0) for c in zip(*parts, strict=True))
+    return Sums(value, by_weight, by_intercepts, eta, losses)
 
 
 def flat_gradient(model: Model, params: list[nn.Parameter], sums: Sums) -> Tensor:

@@ -97,17 +97,17 @@ def available(model: Model, loss: Loss, batch: Batch) -> bool:
         and _plain(batch.sample_weight, dtype)
         and not batch.y.requires_grad
         and _plain(batch.X, dtype)
-        and (_compiled(batch.X) or (kind in triton_sums.KINDS and triton_sums.available(batch.X)))
+        and (compiled(batch.X) or (kind in triton_sums.KINDS and triton_sums.available(batch.X)))
     )
 
 
 def gram_available(X: Tensor) -> bool:
     """Whether :func:`gram` takes this matrix; not where it is wider than ``WIDEST_GRAM``: there
     the product leaves the cache, and a library's tiling is better."""
-    return _compiled(X) and X.shape[1] <= WIDEST_GRAM
+    return compiled(X) and X.shape[1] <= WIDEST_GRAM
 
 
-def _compiled(X: Tensor) -> bool:
+def compiled(X: Tensor) -> bool:
     """Whether numba's kernels read this matrix, and it is large enough to be worth it."""
     return (
         X.numel() >= max(1, SMALLEST.get())
@@ -129,6 +129,7 @@ def evaluate(
     weight: Tensor,
     intercepts: Tensor,
     offset: Tensor | None = None,
+    out: tuple[Tensor, Tensor] | None = None,
 ) -> Sums:
     """Value, gradients, ``eta`` and losses in one read of ``X``, where :func:`available` says so.
 
@@ -146,6 +147,8 @@ def evaluate(
     intercepts : Tensor, shape (k,)
         ``model.intercepts()``; k = r + 1 is a multinomial model with a reference class.
     offset : Tensor, shape (n,) or (n, r), optional
+    out : (Tensor, Tensor), shapes (n, k) and (n,), optional
+        Where ``eta`` and the losses go, on the CPU.
 
     Returns
     -------
@@ -158,7 +161,7 @@ def evaluate(
 
     (n, p), r, k = X.shape, weight.shape[0], intercepts.shape[0]
     parts, size = cut(n, n * p * r)
-    eta, per_row = X.new_empty(n, k), X.new_empty(n)
+    eta, per_row = (X.new_empty(n, k), X.new_empty(n)) if out is None else out
     sums = np.empty((parts, 1 + r * p + k))
     shift = X.new_empty(n, 0) if offset is None else offset.reshape(n, -1)
     table = _gaps(intercepts) if kind == "ordinal" else X.new_empty(2, 0)
@@ -195,7 +198,7 @@ def gram(X: Tensor, sample_weight: Tensor) -> Tensor:
 
 def squares_available(X: Tensor) -> bool:
     """Whether :func:`column_squares` takes this matrix; only in double precision."""
-    return _compiled(X) and X.dtype == torch.float64
+    return compiled(X) and X.dtype == torch.float64
 
 
 def column_squares(X: Tensor) -> Tensor:
@@ -218,7 +221,7 @@ def column_squares(X: Tensor) -> Tensor:
 @contextmanager
 def for_parts_of(X: Tensor) -> Iterator[None]:
     """Kernels for small matrices too, in the body, where they are used for ``X`` anyway."""
-    if not _compiled(X):
+    if not compiled(X):
         yield
         return
     token = SMALLEST.set(0)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from torchlogreg.base import Model
-from torchlogreg.data import Batch
+from torchlogreg.data import Batch, pieces
 from torchlogreg.double_double import total, two_product
 from torchlogreg.objective import Closure
 
@@ -68,7 +68,10 @@ class Centred:
         """The rows of ``batch``, moved; the same object for the same targets and weights."""
         known = self.batch
         if known is None:
-            known = replace(batch, X=batch.X - centre)
+            X = batch.room(batch.X.shape[1]) if batch.mapped else torch.empty_like(batch.X)
+            for to, rows in pieces(X, batch.X, size=2**16):
+                torch.sub(rows, centre, out=to)
+            known = replace(batch, X=X)
         elif known.sample_weight is not batch.sample_weight or known.y is not batch.y:
             known = replace(batch, X=known.X)
         self.batch = known
