@@ -88,8 +88,8 @@ def new_folder(out: Path, name: str) -> Iterator[Path]:
     """A folder that did not exist: ``out/name``, else ``out/name-2``, ``-3``, ...
 
     An earlier experiment is never overwritten. If the body fails, what it left unfinished goes
-    again (a run's folder without its ``history.npz``, then the folder itself if that empties it);
-    Ctrl-C is no failure, since ``fit`` ends cleanly on it.
+    again (a run's folder without its ``history.npz`` and without a checkpoint, then the folder
+    itself if no run is left); Ctrl-C is no failure, since ``fit`` ends cleanly on it.
     """
     if not name or name in (".", "..") or Path(name).name != name:
         raise ValueError(f"--name is {name!r}, but it is a single folder name under --out")
@@ -107,9 +107,11 @@ def new_folder(out: Path, name: str) -> Iterator[Path]:
     try:
         yield folder
     except Exception:
-        for run in folder.iterdir():
-            if run.is_dir() and not (run / "history.npz").exists():
+        for run in (path for path in folder.iterdir() if path.is_dir()):
+            if not (run / "history.npz").exists() and not any(run.glob("checkpoints/epoch-*")):
                 shutil.rmtree(run, ignore_errors=True)
+        if not any(path.is_dir() for path in folder.iterdir()):
+            (folder / "command.json").unlink(missing_ok=True)
         _remove_empty([folder, *made])
         raise
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +22,27 @@ from common import (
 from rows import Split, divide, scores
 from torchlogreg import FitResult, History, Model, Penalty, Weighting, fit
 from torchlogreg.datasets import DATASETS, Dataset, load
-from torchlogreg.hooks import Progress, Recorder, StopOnNonFinite, tensorboard_hooks
+from torchlogreg.hooks import Checkpoint, Progress, Recorder, StopOnNonFinite, tensorboard_hooks
 from torchlogreg.readers import read_table
 from torchlogreg.saving import save
 from torchlogreg.viz.canvas import save_picture
 from torchlogreg.viz.cost_curves import CostCurves
 from train_settings import (
+    COMMAND,
     SCHEDULES,
+    arguments,
     check,
+    checkpoints_in,
     chosen_weightings,
     make_model,
     make_optimizer,
     make_penalty,
-    options,
 )
 
 
 def main() -> int:
     """Parse, check, train, save, report."""
-    args = options().parse_args()
+    args = arguments()
     check(args)
     device, dtype = device_of(args.device), dtype_of(args.dtype)
     task = {"auto": None, "linear": "number"}.get(args.model, "classes")
@@ -48,7 +54,7 @@ def main() -> int:
     penalty = make_penalty(args)
     optimizer = make_optimizer(args, penalty)
     print(describe(dataset, model, split))
-    with new_folder(args.out, args.name or dataset.name) as folder:
+    with experiment(args, args.name or dataset.name) as folder:
         results: dict[str, FitResult] = {}
         histories: dict[str, History] = {}
         for name, weighting in weightings.items():
@@ -63,6 +69,17 @@ def main() -> int:
         report(results, split, dataset, folder, picture)
     reasons = [result.stop_reason.partition(":")[0] for result in results.values()]
     return 130 if "interrupted" in reasons else 1 if "non-finite" in reasons else 0
+
+
+@contextmanager
+def experiment(args: argparse.Namespace, name: str) -> Iterator[Path]:
+    """A new folder that knows its command, or that of --resume."""
+    if args.resume is not None:
+        yield args.resume
+        return
+    with new_folder(args.out, name) as folder:
+        (folder / COMMAND).write_text(json.dumps(sys.argv[1:]) + "\n")
+        yield folder
 
 
 def train_one(
@@ -84,6 +101,7 @@ def train_one(
         "standardized": split.standardizer is not None,
         "penalty": repr(penalty),
     }
+    checkpoint = Checkpoint(checkpoints_in(folder, args.resume is not None))
     recorder = Recorder(keep_data=split.X.numel() <= 1_000_000, meta=facts)
     batch = "all" if args.batch_size is None else args.batch_size
     result = fit(
@@ -110,8 +128,10 @@ def train_one(
                 notes=notes(dataset, folder.name, split),
             ),
             Progress(description=folder.name),
+            checkpoint,
         ),
         generator=torch.Generator().manual_seed(args.seed),
+        resume=checkpoint.folder if args.resume is not None else None,
     )
     if split.standardizer is not None:
         split.standardizer.fold_(model)
@@ -160,6 +180,8 @@ def report(
     for name in results:
         print(f"  {name}/  model.safetensors, history.npz, TensorBoard events")
     print(f"  {picture.name}")
+    if any(result.stop_reason == "interrupted" for result in results.values()):
+        print(f"go on: python scripts/train.py --resume {folder}")
     print(f"watch: python scripts/watch.py {folder.parent}")
 
 

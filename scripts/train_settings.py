@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import argparse
 import functools
+import json
+import shutil
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -40,8 +44,12 @@ examples:
   python scripts/train.py --data iris --optimizer adam --epochs 500
   python scripts/train.py --data my.csv --target bought --weighting focal --penalty l2 --alpha 0.01
   python scripts/train.py --data levels --model ordinal --link probit
+  python scripts/train.py --resume runs/breast_cancer
   python scripts/watch.py          (in another terminal, at any time)
 """
+
+COMMAND = "command.json"
+"""In the folder of an experiment: what it was started with."""
 
 SCHEDULES: dict[str, Callable[[int], Any]] = {
     "cosine": lambda n: functools.partial(lr_scheduler.CosineAnnealingLR, T_max=n),
@@ -116,7 +124,43 @@ def options() -> argparse.ArgumentParser:
     training.add_argument("--batch-size", type=int, help="rows a step (default: all)")
     add_device_options(p, seed="of the split and of the order of mini-batches")
     add_output_options(p, "")
+    p.add_argument(
+        "--resume",
+        type=Path,
+        metavar="FOLDER",
+        help="go on with an experiment that was interrupted, such as runs/iris; its options hold, "
+        "but for those given now (say, more --epochs)",
+    )
     return p
+
+
+def arguments() -> argparse.Namespace:
+    """The command line; of an experiment that is resumed its own, then what is given now.
+
+    Raises
+    ------
+    ValueError
+        If the folder of --resume is none of train.py's.
+    """
+    now, p = sys.argv[1:], options()
+    folder = p.parse_args(now).resume
+    if folder is None:
+        return p.parse_args(now)
+    try:
+        before = json.loads((folder / COMMAND).read_text())
+    except (OSError, ValueError):
+        before = None
+    if not isinstance(before, list) or not all(isinstance(word, str) for word in before):
+        raise ValueError(f"--resume {folder}: no experiment of train.py, there is no {COMMAND}")
+    return p.parse_args(before + now)
+
+
+def checkpoints_in(run: Path, resumed: bool) -> Path:
+    """Where a run has its checkpoints; what was killed before the first one is cleared away."""
+    folder = run / "checkpoints"
+    if resumed and run.exists() and not any(folder.glob("epoch-*")):
+        shutil.rmtree(run)
+    return folder
 
 
 def check(args: argparse.Namespace) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from torchlogreg.checkpoint_file import Contents, DamagedError
@@ -47,7 +48,7 @@ CLASSES = (
 )
 """Whose instances a checkpoint may hold: plain records of numbers."""
 
-INNER: dict[str, type[Optimizer]] = {"NewtonCG": NewtonCG}
+INNER: dict[str, Callable[[list[nn.Parameter]], Optimizer]] = {"NewtonCG": NewtonCG}
 
 PLAIN = ("epoch", "step", "loss", "weight_change", "previous_optimality", "slow_steps")
 """Fields of the state that are kept as they are; with those that need care, all of them."""
@@ -112,7 +113,7 @@ class Saved:
             raise ValueError(f"{path} is a checkpoint of another fit: {other}")
         try:
             self._unpack(tree, contents.storages, state)
-        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise DamagedError(" ".join(str(error).split())[:200]) from None
 
     def _unpack(self, tree: dict[str, Any], storages: dict[str, Tensor], state: FitState) -> None:
@@ -125,15 +126,22 @@ class Saved:
             data = data.reweighted(sample_weight)
         unpacker.known["data"] = data
         centre = unpacker.unpack(tree["centre"])
-        if centre is not None:
+        if isinstance(centre, Tensor):
             unpacker.known["moved"] = data.X - centre
+        elif centre is not None:
+            raise ValueError("its centre is no tensor")
         self._memory: dict[str, Any] = unpacker.unpack(tree["memory"])
         self._data, self._seconds = data, float(tree["seconds"])
-        self._reason, self._converged = str(tree["ended"][0]), bool(tree["ended"][1])
+        self._reason, self._converged = tree["ended"]
+        if type(self._reason) is not str or type(self._converged) is not bool:
+            raise ValueError("it does not say how it ended")
         params = list(state.model.parameters())
         for p, value in zip(params, self._memory["params"], strict=True):
             if p.shape != value.shape or p.dtype != value.dtype:
                 raise ValueError("its parameters have other shapes")
+        self._state = {
+            name: self._memory["state"][name] for name in (*PLAIN, "eta_before", "asked")
+        }
         self._inner = _made(self._memory["optimizer"], state)
 
     @torch.no_grad()
@@ -149,8 +157,8 @@ class Saved:
         if source is not None:
             source.set_state(memory["generator"])
         state.data = self._data
-        for name in (*PLAIN, "eta_before", "asked"):
-            setattr(state, name, memory["state"][name])
+        for name, value in self._state.items():
+            setattr(state, name, value)
         state.started -= self._seconds
         state.stop_reason, state.converged = self._reason, self._converged
 
@@ -213,6 +221,8 @@ def _made(memory: dict[str, Any], state: FitState) -> dict[str, Optimizer]:
     """Optimizers within the optimizer, by attribute."""
     made: dict[str, Optimizer] = {}
     for name, value in memory["own"].items():
+        if name in _OF_TORCH or name.startswith("__"):
+            raise ValueError(f"{name!r} is nothing that an optimizer remembers")
         if isinstance(value, Inner):
             made[name] = INNER[value.kind](state.objective.params)
     return made

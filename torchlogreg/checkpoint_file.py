@@ -131,7 +131,7 @@ def _digest(text: str, storages: Mapping[str, Tensor]) -> str:
     found = hashlib.sha256(text.encode())
     for name in sorted(storages):
         found.update(f"\n{name} {storages[name].numel()}\n".encode())
-        found.update(memoryview(storages[name].contiguous().numpy()))
+        found.update(storages[name].contiguous().numpy().data)
     return found.hexdigest()
 
 

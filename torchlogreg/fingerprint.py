@@ -81,9 +81,7 @@ def _digest(state: FitState) -> str:
             continue
         rows = part[index] if part is data.offset else part
         found.update(str(rows.dtype).encode())
-        found.update(
-            memoryview(rows.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-        )
+        found.update(rows.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return found.hexdigest()
 
 

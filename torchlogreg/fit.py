@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -26,6 +27,7 @@ from torchlogreg.losses import Loss
 from torchlogreg.objective import Objective
 from torchlogreg.optim import AUTO, OPTIMIZERS, Choice, choose, resolve
 from torchlogreg.penalties import Penalty
+from torchlogreg.resuming import next_rate, remaining, resumed
 from torchlogreg.reweighting import reweight
 from torchlogreg.settings import check_numbers, check_parts, checked_hooks, weighting_for
 from torchlogreg.shown import shown
@@ -110,6 +112,7 @@ def fit(
     scheduler: Callable[[Optimizer], LRScheduler | ReduceLROnPlateau] | None = None,
     hooks: Iterable[Hook] = (),
     generator: torch.Generator | None = None,
+    resume: str | os.PathLike[str] | None = None,
 ) -> FitResult:
     """Train ``model`` in place.
 
@@ -156,6 +159,10 @@ def fit(
     hooks : iterable of Hook
     generator : torch.Generator, optional
         Source of the order of mini-batches.
+    resume : path, optional
+        A folder of ``hooks.Checkpoint``, or one of its files: go on from there, with everything
+        else as it was, to the same bits as without the interruption. An empty folder: from the
+        start. ``max_epochs`` and ``tol`` may differ.
 
     Returns
     -------
@@ -200,15 +207,18 @@ def fit(
         )
         optimizer = choice.name
     instance = resolve(optimizer, objective, batch_size, OPTIMIZERS)
-    schedule = None if scheduler is None else scheduler(instance)
     state = FitState(objective, instance, data, weighting, max_epochs, names)
+    state.schedule = None if scheduler is None else scheduler(instance)
+    state.hooks, state.batch_size, state.generator = hooks, batch_size, generator
     started: list[Hook] = []
+    settle = resumed(state, resume)
     view = shown(state)
     with threads_for(data.X), _last_looks(view, started):
         for hook in hooks:
             started.append(hook)
             hook.on_fit_start(view)
-        _train(state, view, batch_size, tol, schedule, hooks, generator)
+        settle()
+        _train(state, view, tol)
     result = _result(state, tol, choice, minibatches=batch_size is not None)
     warn_of_failure(state, tol, result.closing)
     return result
@@ -235,24 +245,16 @@ def _last_looks(state: FitState, started: list[Hook]) -> Iterator[None]:
                 last_looks.callback(look, state)
 
 
-def _train(
-    state: FitState,
-    view: FitState,
-    batch_size: int | None,
-    tol: float,
-    schedule: LRScheduler | ReduceLROnPlateau | None,
-    hooks: tuple[Hook, ...],
-    generator: torch.Generator | None,
-) -> None:
+def _train(state: FitState, view: FitState, tol: float) -> None:
     """The loop; hooks look at ``view``, which is ``state`` unless there are several ranks."""
     objective, optimizer, weighting = state.objective, state.optimizer, state.weighting
-    after_step = _overriding(hooks, "on_step_end")
-    after_epoch = [hook for hook in hooks if _overriding((hook,), "on_epoch_end")]
-    asked, alarm = None, 0.0
-    for epoch in range(1, state.max_epochs + 1):
+    after_step = _overriding(state.hooks, "on_step_end")
+    after_epoch = [hook for hook in state.hooks if _overriding((hook,), "on_epoch_end")]
+    alarm = 0.0
+    for epoch in remaining(state):
         if not isinstance(weighting, Uniform) and (epoch == 1 or weighting.adaptive):
-            asked = reweight(state, asked)
-        for batch in minibatches(state.data, batch_size, generator):
+            state.asked = reweight(state, state.asked)
+        for batch in minibatches(state.data, state.batch_size, state.generator):
             state.loss = optimizer.step(objective.closure(batch, state.data))  # type: ignore[assignment, arg-type]
             state.step += 1
             for look in after_step:
@@ -266,10 +268,7 @@ def _train(
         state.agree()
         if state.stop_reason:
             break
-        if isinstance(schedule, ReduceLROnPlateau):
-            schedule.step(float(state.value))
-        elif schedule is not None:
-            schedule.step()
+        next_rate(state)
 
 
 def _result(state: FitState, tol: float, choice: Choice | None, *, minibatches: bool) -> FitResult:

@@ -165,7 +165,7 @@ class Unpacker:
             number, kind, *parts = node[1:]
             self._seen[number] = made = getattr(self, f"_{_KINDS[kind]}")(*parts)
             return made
-        except (KeyError, IndexError, TypeError, AttributeError, RuntimeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             what = " ".join(str(error).split())[:120]
             raise ValueError(
                 f"its contents make no sense ({type(error).__name__}: {what})"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -80,21 +80,19 @@ def _read(path: Path, state: FitState, damaged: list[str]) -> Saved | None:
             return None
 
 
-@contextmanager
-def resumed(state: FitState, path: str | os.PathLike[str] | None) -> Iterator[Callable[[], None]]:
+def resumed(state: FitState, path: str | os.PathLike[str] | None) -> Callable[[], None]:
     """Put the fit where its newest checkpoint is, if it is to go on.
 
-    Yields
-    ------
+    Returns
+    -------
     callable
         What is left to be done once the hooks have started.
     """
     saved = None if path is None else find(path, state)
     if saved is None:
-        yield lambda: None
-        return
+        return lambda: None
     saved.restore(state)
-    yield lambda: saved.settle(state)
+    return partial(saved.settle, state)
 
 
 def remaining(state: FitState) -> range:

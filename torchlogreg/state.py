@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from torchlogreg.base import Model
 from torchlogreg.data import Batch
@@ -46,6 +48,13 @@ class Hook:
     def on_fit_end(self, state: FitState) -> None:
         """Once, whatever ended the fit: convergence, a stop, Ctrl-C or an error."""
 
+    def remember(self) -> Any:
+        """What a checkpoint is to keep of this hook: numbers, strings, tensors, lists, dicts."""
+        return None
+
+    def recall(self, memory: Any) -> None:
+        """Take back what ``remember`` gave: after ``on_fit_start`` of a fit that is resumed."""
+
 
 class FitState:
     """What hooks see of a running fit.
@@ -71,6 +80,15 @@ class FitState:
     stop_reason : str
         Empty while running.
     converged : bool
+    batch_size : int or None
+    schedule : scheduler of torch, or None
+    generator : torch.Generator or None
+        Source of the order of mini-batches.
+    hooks : tuple of Hook
+    asked : object
+        What the weighting said last, and of what.
+    fingerprint : dict or None
+        What the fit is of, where a checkpoint asked for it.
     feature_names : tuple of str, or None
         Given to ``fit``, or the columns of a frame.
     separation : Separation, Finding or None
@@ -104,18 +122,24 @@ class FitState:
         self.converged = False
         self.feature_names = feature_names
         self.separation: Separation | Finding | None = None
+        self.batch_size: int | None = None
+        self.schedule: LRScheduler | ReduceLROnPlateau | None = None
+        self.generator: torch.Generator | None = None
+        self.hooks: tuple[Hook, ...] = ()
+        self.asked: Any = None
+        self.fingerprint: dict[str, Any] | None = None
         self._problem: Problem | None = None
         self._problem_data = data
-
-    @property
-    def model(self) -> Model:
-        """The model being trained."""
-        return self.objective.model
 
     @property
     def whole(self) -> FitState:
         """The fit's own state: what one of several ranks works on, where hooks see all rows."""
         return self
+
+    @property
+    def model(self) -> Model:
+        """The model being trained."""
+        return self.objective.model
 
     @property
     def problem(self) -> Problem:

@@ -1,6 +1,7 @@
 """Hooks that look at a running fit. None of them trains."""
 
 from torchlogreg.hooks.boundary import TensorBoardBoundary
+from torchlogreg.hooks.checkpoint import Checkpoint
 from torchlogreg.hooks.details import TensorBoardDetails
 from torchlogreg.hooks.events import EventFile
 from torchlogreg.hooks.page import tensorboard_hooks
@@ -11,6 +12,7 @@ from torchlogreg.hooks.surface import TensorBoardSurface
 from torchlogreg.hooks.tensorboard import TensorBoardScalars
 
 __all__ = [
+    "Checkpoint",
     "EarlyStopping",
     "EventFile",
     "Progress",

@@ -98,7 +98,7 @@ class TensorBoardBoundary(Hook):
         """Choose the view; write the starting point."""
         view = choose_view(state.data, self.features, self.feature_names)
         scene = self._scene(state, view)
-        self.events.open()
+        self.events.open(state.epoch)
         self._open = True
         self._moments = Moments(
             self.events, self.every, self._take, self._publish, guess=0.001, always=True

@@ -74,6 +74,8 @@ class Checkpoint(Hook):
             raise ValueError(f"every is {every}, but it counts epochs from 1")
         if keep < 1:
             raise ValueError(f"keep is {keep}, but at least one file is needed to go on from")
+        import safetensors.torch  # noqa: F401  # now, not when the clock of the fit runs
+
         self.folder = Path(folder)
         self.every = every
         self.keep = keep
@@ -123,7 +125,7 @@ class Checkpoint(Hook):
     def _save(self, state: FitState) -> None:
         """Write this epoch; remove the oldest."""
         try:
-            write(path_of(self._own, state.epoch), capture(state))
+            write(path_of(self._own, state.epoch), capture(state.whole))
             for path in list(checkpoints(self._own).values())[self.keep :]:
                 path.unlink(missing_ok=True)
             self._failing = False

@@ -118,7 +118,7 @@ class TensorBoardDetails(Hook):
         """Write the summary and the layout of the charts."""
         n_classes = state.model.n_classes or 0
         names = class_labels(n_classes, self.class_names)
-        self.events.open()
+        self.events.open(state.epoch)
         self._open = True
         self._names = tuple(names)
         self._model = state.model

@@ -55,8 +55,14 @@ class EventFile:
         self._offers: list[Offer] = []
         self._last_words: list[Callable[[], Iterable[Any]]] = []
 
-    def open(self) -> None:
+    def open(self, epoch: int = 0) -> None:
         """Count one more user; the first creates the file.
+
+        Parameters
+        ----------
+        epoch : int
+            Above 0 for a fit that is resumed: a second file beside that of its first part, which
+            says that what stands there of this epoch and later ones is to be forgotten.
 
         Raises
         ------
@@ -71,8 +77,12 @@ class EventFile:
             # Files of one process and second still differ in name.
             name = f"{time.time():.0f}.{socket.gethostname()}.{os.getpid()}.{time.time_ns()}"
             self._path, self._discarded = self.log_dir / f"{PREFIX}{name}", False
-            self._file = _new_file(self._path) if rank() == 0 else Records(open(os.devnull, "wb"))
+            self._file = (
+                _new_file(self._path, epoch) if rank() == 0 else Records(open(os.devnull, "wb"))
+            )
             self._event(file_version="brain.Event:2")
+            if epoch:
+                self._event(session_log=_begins(), step=epoch)
         self._users += 1
 
     def close(self) -> None:
@@ -149,12 +159,19 @@ def event_file(target: str | os.PathLike[str] | EventFile) -> EventFile:
     return target if isinstance(target, EventFile) else EventFile(target)
 
 
-def _new_file(path: Path) -> Records:
-    """Make the folder and a file there, which starts a run of its own."""
+def _begins() -> Any:
+    """A session starts: TensorBoard drops what it has of later steps."""
+    from tensorboard.compat.proto.event_pb2 import SessionLog
+
+    return SessionLog(status=SessionLog.START)
+
+
+def _new_file(path: Path, epoch: int) -> Records:
+    """Make the folder and a file there, which starts a run of its own unless it is resumed."""
     folder = path.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        taken = any(name.startswith(PREFIX) for name in os.listdir(folder))
+        taken = epoch == 0 and any(name.startswith(PREFIX) for name in os.listdir(folder))
         file = None if taken else open(path, "xb")
     except OSError as error:
         raise OSError(

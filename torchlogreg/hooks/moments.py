@@ -75,16 +75,18 @@ class Moments:
         self.take, self.publish = take, publish
 
     def start(self, state: FitState) -> None:
-        """Before the first epoch."""
-        self._budget = self.events.budget
-        self._due = list(log_spaced(state.max_epochs, MOST - 1)[::-1])
+        """Before the first epoch, or the first after a resumption."""
+        self._budget, resumed = self.events.budget, state.epoch > 0
+        due = log_spaced(state.max_epochs, MOST - 1)
+        self._due = [epoch for epoch in due if epoch > state.epoch][::-1]
         self._waiting: list[Moment] = []
         self._cost, self._newest = self.guess, 0
         if self.always:
-            self._budget.promised += 2 * self.guess
+            self._budget.promised += self.guess * (1 if resumed else 2)
+        if self.always and not resumed:
             self._waiting.append(Moment(("/first",), 0, self.take(state)))
             self._publish_some()
-        self._set_alarm(0)
+        self._set_alarm(state.epoch)
 
     def after_epoch(self, state: FitState) -> None:
         """Take a look if it is this epoch's turn; publish what waits if there is time."""

@@ -97,6 +97,17 @@ class Recorder(Hook):
         self._facts["stop_reason"] = state.stop_reason or "max_epochs"
         self._facts["converged"] = state.converged
 
+    def remember(self) -> dict[str, Any]:
+        """The records so far: a tensor or a list a column."""
+        return {
+            name: torch.stack(values) if isinstance(values[0], Tensor) else list(values)
+            for name, values in self._columns.items()
+        }
+
+    def recall(self, memory: dict[str, Any]) -> None:
+        """Go on from these records; the resumed epoch is among them."""
+        self._columns = {name: list(values) for name, values in memory.items()}
+
     @property
     def history(self) -> History:
         """The records as arrays."""
@@ -144,7 +155,8 @@ def figures(state: FitState) -> dict[str, Any]:
 
 def learning_rate(state: FitState) -> float:
     """That of the first parameter group, or NaN for an optimizer that has none."""
-    return float(state.optimizer.param_groups[0].get("lr", np.nan))
+    rate = state.optimizer.param_groups[0].get("lr")
+    return np.nan if rate is None else float(rate)  # SVRG finds its own before its first step
 
 
 def accuracy(state: FitState, eta: Tensor, losses: Tensor) -> Tensor:

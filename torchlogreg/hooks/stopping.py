@@ -111,6 +111,15 @@ class EarlyStopping(Hook):
             for p, best in zip(state.model.parameters(), self._best, strict=True):
                 p.copy_(best)
 
+    def remember(self) -> list[Any]:
+        """What it has seen, and the best parameters."""
+        return [self.best_epoch, self.best_loss, self.epochs, self.losses, self._best]
+
+    def recall(self, memory: list[Any]) -> None:
+        """Go on from there."""
+        self.best_epoch, self.best_loss, *lists = memory
+        self.epochs[:], self.losses[:], self._best[:] = lists
+
     def _forget(self) -> None:
         self.best_epoch = 0
         self.best_loss = float("inf")

@@ -96,7 +96,7 @@ class TensorBoardSurface(Hook):
         if sum(p.numel() for p in state.model.parameters()) < 2:
             return  # a line is no surface
         self._chosen, labels = self._choose(state)
-        self.events.open()
+        self.events.open(state.epoch)
         self._open = True
         data = state.data
         rows = torch.arange(len(data))
@@ -133,6 +133,15 @@ class TensorBoardSurface(Hook):
             return
         self._open = False
         self._moments.finish(state)
+
+    def remember(self) -> list[Tensor]:
+        """The path so far."""
+        return list(self._path) if self._open else []
+
+    def recall(self, memory: list[Tensor]) -> None:
+        """Go on with this path."""
+        if memory:
+            self._path = memory
 
     def _choose(self, state: FitState) -> tuple[list[int] | None, tuple[str, str]]:
         """Indices into the parameter vector (None for the principal plane), and their names."""

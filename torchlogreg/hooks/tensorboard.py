@@ -102,7 +102,7 @@ class TensorBoardScalars(Hook):
 
     def on_fit_start(self, state: FitState) -> None:
         """Open the event file and note the starting point."""
-        self.events.open()
+        self.events.open(state.epoch)
         self._open = True
         self.events.at_the_end(self._session)
         self._begun = time.time()
