@@ -194,26 +194,23 @@ def fit(
     distributed.alike(model.parameters())
     choice = None
     if optimizer is None or optimizer == AUTO:
-        adaptive, settles = weighting.adaptive, weighting.settles
         choice = choose(
             objective,
             batch_size,
-            adaptive=adaptive,
-            settles=settles,
+            adaptive=weighting.adaptive,
+            settles=weighting.settles,
             n_rows=data.n,
             X=data.X,
             tol=tol,
-            spread=data.total is not None and data.n * data.X.shape[1] > GATHERED,
+            spread=(data.mapped or data.total is not None) and data.n * data.X.shape[1] > GATHERED,
         )
         optimizer = choice.name
     instance = resolve(optimizer, objective, batch_size, OPTIMIZERS)
     state = FitState(objective, instance, data, weighting, max_epochs, names)
     state.schedule = None if scheduler is None else scheduler(instance)
     state.hooks, state.batch_size, state.generator = hooks, batch_size, generator
-    started: list[Hook] = []
-    settle = resumed(state, resume)
-    view = shown(state)
-    with threads_for(data.X), _last_looks(view, started):
+    settle, view = resumed(state, resume), shown(state)
+    with threads_for(data.X), _last_looks(view) as started:
         for hook in hooks:
             started.append(hook)
             hook.on_fit_start(view)
@@ -225,13 +222,14 @@ def fit(
 
 
 @contextmanager
-def _last_looks(state: FitState, started: list[Hook]) -> Iterator[None]:
-    """Run the body; give each hook that was started its last look, come what may.
+def _last_looks(state: FitState) -> Iterator[list[Hook]]:
+    """Run the body; give each hook that it says it started its last look, come what may.
 
     Ctrl-C is no error: it ends the fit, and the state says so.
     """
+    started: list[Hook] = []
     try:
-        yield
+        yield started
     except KeyboardInterrupt:
         state.stop_reason = "interrupted"
         if distributed.world_size() > 1:  # the others may be elsewhere: no figures of all rows
