@@ -139,6 +139,7 @@ def test_an_unfinished_fit_warns_at_the_callers_line_and_names_the_cure() -> Non
     with pytest.warns(ConvergenceWarning, match="lbfgs failed to converge after 1 iter") as caught:
         LogisticRegression(max_iter=1).fit(X, y)
     assert len(caught) == 1 and caught[0].filename == __file__
+    assert "raise max_iter above 1" in str(caught[0].message)
 
 
 def test_separated_classes_without_a_penalty_are_never_converged() -> None:
@@ -213,6 +214,17 @@ def stationary(model: LogisticRegression, X: Any, y: np.ndarray, *, l1_ratio: fl
         gradient = np.where(kept, gradient + l1_ratio * np.sign(model.coef_), gradient)
         gradient = np.where(kept, gradient, np.maximum(np.abs(gradient) - l1_ratio, 0))
     assert np.abs(gradient).max() < 1e-4
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "saga", "liblinear"])
+def test_rows_of_single_precision_are_fitted_in_double(solver: str) -> None:
+    X, y, _ = data(2)
+    narrow = X.astype(np.float32)
+    ours = LogisticRegression(solver=solver).fit(narrow, y)
+    wide = LogisticRegression(solver=solver).fit(narrow.astype(np.float64), y)
+    expected = wide.coef_ if solver == "liblinear" else wide.coef_.astype(np.float32)
+    np.testing.assert_array_equal(ours.coef_, expected)
+    assert ours.coef_.dtype == ours.intercept_.dtype == expected.dtype
 
 
 def test_a_fitted_model_survives_pickling() -> None:

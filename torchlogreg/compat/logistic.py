@@ -15,8 +15,8 @@ from sklearn.utils import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from torchlogreg.compat.arguments import CONSTRAINTS, strength_of
-from torchlogreg.compat.solve import Budget, Coefficients, Problem, solve
+from torchlogreg.compat.arguments import CONSTRAINTS, Strength, strength_of
+from torchlogreg.compat.solve import Budget, Coefficients, Problem, Solution, solve
 from torchlogreg.compat.solvers import SOLVERS
 from torchlogreg.estimators.training import FitWarning
 
@@ -137,7 +137,6 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
             optimum, and why.
         """
         self._validate_params()
-        liblinear = self.solver == "liblinear"
         strength = strength_of(
             penalty=self.penalty,
             C=self.C,
@@ -159,23 +158,16 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
         self._check_classes()
-        problem = Problem(
-            X=X,
-            codes=codes,
-            n_classes=len(self.classes_),
-            sample_weight=self._weights(X, y, codes, sample_weight),
-            strength=strength,
-            fit_intercept=self.fit_intercept,
-            synthetic=self.intercept_scaling if liblinear and self.fit_intercept else None,
-        )
-        done = solve(problem, self._budget(), None if liblinear else self._start(X.shape[1]))
-        dtype = np.float64 if liblinear else X.dtype
+        weights = self._weights(X, y, codes, sample_weight)
+        done = self._solve(X, codes, weights, strength)
+        dtype = np.float64 if self.solver == "liblinear" else X.dtype
         self.coef_ = done.found.coef.astype(dtype)
         self.intercept_ = done.found.intercept.astype(dtype)
         self.n_iter_ = np.array([done.n_iter], dtype=np.int32)
         if done.failure:
             words = SOLVERS[self.solver].failure.format(n=done.n_iter)
-            warnings.warn(FitWarning(f"{words}: {done.failure}"), stacklevel=2)
+            why = done.failure.replace("max_epochs", "max_iter")
+            warnings.warn(FitWarning(f"{words}: {why}"), stacklevel=2)
         return self
 
     def predict_proba(self, X: Any) -> Any:
@@ -196,6 +188,20 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         if self.solver == "liblinear":
             tags.classifier_tags.multi_class = False
         return tags
+
+    def _solve(self, X: Any, codes: Any, weights: Any, strength: Strength) -> Solution:
+        """Minimise the objective of checked rows."""
+        liblinear = self.solver == "liblinear"
+        problem = Problem(
+            X=X,
+            codes=codes,
+            n_classes=len(self.classes_),
+            sample_weight=weights,
+            strength=strength,
+            fit_intercept=self.fit_intercept,
+            synthetic=self.intercept_scaling if liblinear and self.fit_intercept else None,
+        )
+        return solve(problem, self._budget(), None if liblinear else self._start(X.shape[1]))
 
     def _check_classes(self) -> None:
         """Two at least, and for "liblinear" at most."""
