@@ -9,6 +9,7 @@ numba compiles them (the extra ``fast``); it is imported at the first use, not w
 What was measured, and why numba, is in ``docs/kernels.md``.
 """
 
+from torchlogreg.kernels.columns import columns, columns_available
 from torchlogreg.kernels.interface import (
     SMALLEST,
     Sums,
@@ -27,6 +28,8 @@ __all__ = [
     "Sums",
     "available",
     "column_squares",
+    "columns",
+    "columns_available",
     "evaluate",
     "for_parts_of",
     "gram",

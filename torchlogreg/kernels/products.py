@@ -194,3 +194,17 @@ def squares_into(X: Any, out: Any) -> None:
     for i in range(whole, n):
         for j in range(p):
             out[j] += X[i, j] * X[i, j]
+
+
+@inner
+def long_squares_into(X: Any, out: Any) -> None:
+    """The same for many columns, whose sums leave the first-level cache: four rows at once."""
+    n, p = X.shape
+    whole = n - n % 4
+    for i in range(0, whole, 4):
+        a, b, c, d = X[i], X[i + 1], X[i + 2], X[i + 3]
+        for j in range(p):
+            out[j] += (a[j] * a[j] + b[j] * b[j]) + (c[j] * c[j] + d[j] * d[j])
+    for i in range(whole, n):
+        for j in range(p):
+            out[j] += X[i, j] * X[i, j]

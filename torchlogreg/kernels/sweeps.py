@@ -14,6 +14,7 @@ from torchlogreg.kernels.compiling import entry, inner
 from torchlogreg.kernels.products import (
     accumulate_many,
     accumulate_one,
+    long_squares_into,
     scores_many,
     scores_one,
     squares_into,
@@ -118,7 +119,10 @@ def _squares(first: int, last: int, size: int, X: Any, sums: Any) -> None:
     """Sums of squares of the columns, for some parts of the rows."""
     for part in range(first, last):
         sums[part] = 0
-        squares_into(X[part * size : (part + 1) * size], sums[part])
+        if X.shape[1] < 512:
+            squares_into(X[part * size : (part + 1) * size], sums[part])
+        else:
+            long_squares_into(X[part * size : (part + 1) * size], sums[part])
 
 
 SWEEPS = {

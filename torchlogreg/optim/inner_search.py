@@ -10,6 +10,7 @@ from torch import Tensor
 from torchlogreg.curvature import intercept_jacobian, mix_matrix
 from torchlogreg.losses import squared_error
 from torchlogreg.objective import Closure
+from torchlogreg.optim.column_descent import Bowl, can_sweep, descend
 from torchlogreg.optim.metric import Metric
 from torchlogreg.optim.newton import move_
 from torchlogreg.optim.proximal_quadratic import minimise, soft_threshold
@@ -112,7 +113,7 @@ def search_(closure: Closure, metric: Metric, chosen: WorkingSet, goal: float, l
                 break  # rounding
             metric.freeze(slow=fresh)
         before, last = left, gradient
-        moved = _step_(closure, metric, chosen, place, gradient, slope, at, lr)
+        moved = _step_(closure, metric, chosen, place, gradient, slope, at, lr, goal)
         if moved is None:
             break
         place = moved.to
@@ -156,17 +157,14 @@ def _step_(
     slope: Tensor,
     at: Tensor,
     step: float,
+    goal: float,
 ) -> Move | None:
     """One step in the metric; None, and no move, where none falls."""
-    unit = chosen.unit
-    matrix = metric.of(closure, place.eta, chosen.entries)  # 2
-    matrix.diagonal().add_((chosen.ridge / unit.square()).to(matrix))
-    parts = (part.to(matrix) for part in (slope / unit, chosen.kink / unit, at * unit))
-    new = minimise(matrix, *parts, accuracy=ACCURACY, eps=metric.eps)
-    way = (new / unit).to(at) - at
+    way, bent = _swept(closure, metric, chosen, place, slope, at, goal), 0.0  # 2
+    if way is None:
+        way, bent = _by_matrix(closure, metric, chosen, place, slope, at)
     objective, params = closure.objective, closure.params
     penalty, start = objective.penalty, [p.clone() for p in params]
-    bent = torch.dot(way * unit, matrix @ (way * unit)) - torch.dot(way, chosen.ridge * way)
     direction = torch.zeros_like(_flat(closure)).index_copy(0, chosen.inside, way)
     n_entries = len(chosen.entries.row)
     scores = metric.columns.along(way[:n_entries], chosen.entries, len(objective.model.weight))
@@ -176,12 +174,52 @@ def _step_(
     for _ in range(40):  # 3
         move_(params, start, direction, step)
         there = _here(closure, place.scores + step * scores)
-        goal = step * fall + _kinks(closure) - held
-        if bool(there.value - place.value <= 1e-4 * goal + rounding):  # NaN is refused
-            return Move(there, step * way, step**2 * float(bent))
+        hoped = step * fall + _kinks(closure) - held
+        if bool(there.value - place.value <= 1e-4 * hoped + rounding):  # NaN is refused
+            return Move(there, step * way, step**2 * bent)
         step /= 2
     move_(params, start, direction, 0.0)
     return None
+
+
+def _by_matrix(
+    closure: Closure, metric: Metric, chosen: WorkingSet, place: Place, slope: Tensor, at: Tensor
+) -> tuple[Tensor, float]:
+    """The minimiser of the quadratic model, (m,) from ``at``, and the curvature along it."""
+    unit, ridge = chosen.unit, chosen.ridge
+    matrix = metric.of(closure, place.eta, chosen.entries)
+    matrix.diagonal().add_((ridge / unit.square()).to(matrix))
+    parts = (part.to(matrix) for part in (slope / unit, chosen.kink / unit, at * unit))
+    new = minimise(matrix, *parts, accuracy=ACCURACY, eps=metric.eps)
+    way = (new / unit).to(at) - at
+    bent = torch.dot(way * unit, matrix @ (way * unit)) - torch.dot(way, ridge * way)
+    return way, float(bent)
+
+
+def _swept(
+    closure: Closure,
+    metric: Metric,
+    chosen: WorkingSet,
+    place: Place,
+    slope: Tensor,
+    at: Tensor,
+    goal: float,
+) -> Tensor | None:
+    """The same by compiled sweeps, where there are some that end."""
+    features = chosen.entries.feature
+    if not (
+        metric.sweeps
+        and closure.batch.total is None
+        and can_sweep(closure)
+        and metric.columns.fetch(features)
+    ):
+        return None
+    bowl = Bowl(features, slope, chosen.kink, chosen.ridge, chosen.unit, at)
+    left = float(chosen.violation(slope, at).max())
+    enough = max(ACCURACY * left, 0.3 * goal)
+    way = descend(closure, metric.columns, place.eta, bowl, enough)
+    metric.sweeps = way is not None
+    return way
 
 
 def _kinks(closure: Closure) -> Tensor:

@@ -37,6 +37,8 @@ class Metric:
         Factor of the matrices.
     left : float
         Largest violation before the last step that read all rows.
+    sweeps : bool
+        Whether coordinate descent has always ended.
     """
 
     columns: Columns
@@ -47,6 +49,7 @@ class Metric:
     age: int = 0
     scale: float = 1.0
     left: float = float("inf")
+    sweeps: bool = True
     C: Tensor | None = None  # (n, k, k), with the weights of the rows
     products: Products | None = None
 
@@ -73,10 +76,10 @@ class Metric:
             matrix = self._grown(self.C.to(dtype), R, J, entries)
         else:
             matrix = self._anew(self.C, R, J, entries)
+        matrix = self.batch.summed(matrix)
         self.age += objective.loss is not squared_error
         return matrix.to(self.unit.dtype).mul_(self.scale)
 
-        matrix = self.batch.summed(matrix)
     def learn(self, bent: float, expected: float) -> None:
         """The curvature met along a step, and what the metric had said of it.
 

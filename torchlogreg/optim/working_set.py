@@ -14,6 +14,7 @@ from torch import Tensor
 
 from torchlogreg.closed_form import has_slopes, losses_and_slopes
 from torchlogreg.curvature import intercept_jacobian, mix_matrix
+from torchlogreg.kernels import columns, columns_available
 from torchlogreg.losses import Loss
 from torchlogreg.objective import Closure
 from torchlogreg.passes import Found, evaluate, finished
@@ -71,7 +72,8 @@ class Columns:
             self.place.fill_(-1)  # those of long ago make room
             self.pieces, self.kept = [], 0
         self.place[new] = torch.arange(self.kept, self.kept + len(new), device=new.device)
-        self.pieces.append(self.X.T.index_select(0, new))
+        fast = columns_available(self.X)
+        self.pieces.append(columns(self.X, new) if fast else self.X.T.index_select(0, new))
         self.kept += len(new)
         if len(self.pieces) > MANY:
             self.pieces = [torch.cat(self.pieces)]
