@@ -273,7 +273,7 @@ def test_a_parquet_file_that_is_none_is_refused(tmp_path):
         (pd.to_datetime(["2024-01-31", "2024-02-01"]), "'c' holds dates"),
         (pd.to_datetime(["2024-01-31", "2024-02-01"], utc=True), "'c' holds dates"),
         (pd.to_timedelta([1, 2], unit="h"), "'c' holds dates"),
-        ([[1, 2], [3]], r"'c' holds mixed objects \(ndarray in row 0\)"),
+        ([[1, 2], [3]], "'c' is nested"),
         ([b"u", b"v"], r"'c' holds bytes objects \(bytes in row 0\)"),
     ],
     ids=["date", "datetime", "zone", "timedelta", "list", "bytes"],
@@ -310,7 +310,7 @@ def test_a_bad_array_is_explained_in_one_line(tmp_path, array, target, message):
 def test_files_that_only_end_in_npy_are_refused(tmp_path):
     np.savez(tmp_path / "archive.npz", ARRAY)
     (tmp_path / "archive.npz").rename(tmp_path / "archive.npy")
-    with pytest.raises(ValueError, match="holds an archive, but"):
+    with pytest.raises(ValueError, match=r"is no .npy array of numbers"):
         read_table(tmp_path / "archive.npy")
     (tmp_path / "empty.npy").touch()
     with pytest.raises(ValueError, match=r"is no .npy array"):

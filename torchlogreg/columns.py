@@ -10,6 +10,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from torchlogreg.untrusted import LONGEST, printable, shown
+
 Task = Literal["classes", "number"]
 Kind = Literal["bool", "category", "date", "float", "integer", "text"]
 
@@ -76,7 +78,7 @@ def encode_target(
         )
     if len(levels) < 2:
         raise ValueError(
-            f"column {column.name!r} is {levels[0]!r} in all {len(column)} rows; at least two "
+            f"column {column.name!r} is {shown(levels[0])} in all {len(column)} rows; at least two "
             "classes are needed to tell them apart"
         )
     ordered = kind == "category" and bool(column.cat.ordered)
@@ -103,7 +105,14 @@ def encode_feature(column: Any) -> tuple[NDArray[np.float64], list[str]]:
     """
     kind = _kind(column)
     if kind not in ("text", "category"):
-        return column.to_numpy(dtype=np.float64)[:, None], [column.name]
+        block = _floats(column)
+        if not np.isfinite(block).all():
+            row = int(np.isfinite(block).argmin())
+            raise ValueError(
+                f"column {column.name!r} has {shown(column.iloc[row])} in row {row}, which is "
+                "beyond the numbers of float64; take its logarithm, or drop the column"
+            )
+        return block[:, None], [column.name]
     codes, levels = _levels(column, kind)
     if _too_fine(len(levels), len(column)):
         raise ValueError(_too_fine_message(column, len(levels)))
@@ -152,16 +161,31 @@ def _numbers(column: Any) -> NDArray[np.float64]:
     """A target as float64, or an error that names the first row that is no number."""
     import pandas as pd
 
-    numbers = pd.to_numeric(column.astype(object), errors="coerce").to_numpy(dtype=np.float64)
+    numbers = _floats(pd.to_numeric(column.astype(object), errors="coerce"))
     wrong = ~np.isfinite(numbers)
     if wrong.any():
         row = int(wrong.argmax())
         raise ValueError(
-            f"column {column.name!r} has {column.iloc[row]!r} in row {row}, but task='number' "
+            f"column {column.name!r} has {shown(column.iloc[row])} in row {row}, but task='number' "
             "needs numbers; use task='classes'"
         )
-    result: NDArray[np.float64] = numbers
-    return result
+    return numbers
+
+
+def _floats(column: Any) -> NDArray[np.float64]:
+    """A column of numbers as float64, infinite where an integer or decimal is too large for it."""
+    try:
+        numbers: NDArray[np.float64] = column.to_numpy(dtype=np.float64)
+        return numbers
+    except OverflowError:
+        return np.array([_float(value) for value in column])
+
+
+def _float(value: Any) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return float("inf")
 
 
 def _levels(column: Any, kind: Kind) -> tuple[NDArray[np.int64], tuple[str, ...]]:
@@ -175,7 +199,14 @@ def _levels(column: Any, kind: Kind) -> tuple[NDArray[np.int64], tuple[str, ...]
         if kind == "text":
             column = column.astype(str)  # a column of objects may mix numbers and text
         codes, values = pd.factorize(column, sort=True)
-    return codes.astype(np.int64), tuple(_level_name(value) for value in values)
+    names = tuple(printable(_level_name(value)) for value in values)
+    longest = max(map(len, names), default=0)
+    if longest > LONGEST:
+        raise ValueError(
+            f"column {column.name!r} holds texts of up to {longest} characters, which are no "
+            "categories; drop it, or group its levels"
+        )
+    return codes.astype(np.int64), names
 
 
 def _level_name(value: Any) -> str:
@@ -196,5 +227,5 @@ def _too_fine_message(column: Any, n_levels: int) -> str:
     no_number = pd.to_numeric(column.astype(object), errors="coerce").isna().to_numpy()
     if 2 * no_number.sum() < len(column):  # numbers, but for a few typing errors
         row = int(no_number.argmax())
-        return f"{text}, because row {row} has {column.iloc[row]!r}; make all of them numbers"
+        return f"{text}, because row {row} has {shown(column.iloc[row])}; make all of them numbers"
     return f"{text}, too many for indicators; drop it, or group its levels"

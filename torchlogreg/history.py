@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 import zipfile
-import zlib
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, BinaryIO
 
 import numpy as np
+
+from torchlogreg.untrusted import one_line, read_header, refuse_too_large, shown
 
 
 class History:
@@ -111,30 +115,85 @@ class History:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> History:
-        """Read what ``save`` wrote; no pickle is ever loaded.
+        """Read what ``save`` wrote; no pickle is ever loaded, and no name becomes a path.
 
         Raises
         ------
         ValueError
-            If the file is not a history.
-        FileNotFoundError
-            If there is none.
+            If the file is not a history, or is larger than memory when unpacked.
+        OSError
+            If it cannot be opened.
         """
+        with open(path, "rb") as raw:
+            return cls._read(path, raw)
+
+    @classmethod
+    def _read(cls, path: str | os.PathLike[str], raw: BinaryIO) -> History:
+        """The history in an open file."""
         try:
-            # Opened here: np.load leaves the file open when it turns out to be no zip.
-            with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
+            _check_archive(path, raw)
+            # The file was opened by us: np.load leaves it open when it turns out to be no zip.
+            with warnings.catch_warnings(), np.load(raw, allow_pickle=False) as file:
+                warnings.simplefilter("ignore")  # numpy on headers of Python 2
                 meta = json.loads(str(file["meta"]))
                 arrays = {name: file[name] for name in file.files if name != "meta"}
+            _check_meta(meta)
             parts: dict[str, dict[str, np.ndarray]] = {"records": {}, "data": {}}
             for name, array in arrays.items():
                 kind, _, key = name.partition("/")
                 if array.dtype.kind not in "biuf":
                     raise ValueError(f"{name} holds {array.dtype}, no numbers")
                 parts[kind][key] = array
-            return cls(parts["records"], parts["data"], meta)
-        except _NOT_OURS as error:
-            raise ValueError(f"{path} is no history saved by torchlogreg ({error})") from None
+            history = cls(parts["records"], parts["data"], meta)
+            _check_params(history)
+            return history
+        except Exception as error:  # zipfile, its codecs, numpy and json fail in many ways
+            raise ValueError(
+                f"{path} is no history saved by torchlogreg ({one_line(error)})"
+            ) from None
 
 
-_NOT_OURS = (zipfile.BadZipFile, zlib.error, KeyError, ValueError, TypeError, EOFError)
-"""What numpy and json raise on files that are damaged, foreign (a bare .npy too) or hostile."""
+def _check_archive(path: str | os.PathLike[str], raw: BinaryIO) -> None:
+    """Refuse a zip whose arrays claim more bytes than they have, or more than there is room for.
+
+    A member is unpacked no further than its entry says, so the entries bound the memory.
+    """
+    with zipfile.ZipFile(raw) as archive:
+        members = archive.infolist()
+        refuse_too_large(path, sum(member.file_size for member in members), "its arrays")
+        for member in members:
+            with archive.open(member) as file:
+                shape, _, dtype = read_header(file)
+                if min(shape, default=0) < 0 or prod(shape) * dtype.itemsize > member.file_size:
+                    raise ValueError(f"{shown(member.filename)} claims a shape it has no bytes for")
+    raw.seek(0)
+
+
+def _check_meta(meta: Any) -> None:
+    """Refuse a description in which what is drawn later has another type than ``save`` gave it."""
+    if not isinstance(meta, dict):
+        raise TypeError("meta is no JSON object")
+    for name, kind in _TYPES.items():
+        if not isinstance(meta.get(name), (kind, NoneType)):
+            raise TypeError(f"meta {name!r} is {shown(meta[name])}, no {kind.__name__}")
+    for name in ("feature_names", "class_names"):
+        if not all(isinstance(text, str) for text in meta.get(name) or ()):
+            raise TypeError(f"meta {name!r} holds what is no text")
+
+
+def _check_params(history: History) -> None:
+    """Names and shapes of the parameters must fill the recorded vectors."""
+    layout = history.meta.get("params")
+    if layout is None or "params" not in history:
+        return
+    width = 0
+    for name, shape in layout:
+        if not isinstance(name, str) or not all(type(n) is int and n >= 0 for n in shape):
+            raise ValueError(f"{shown(name)} is no parameter of the shape {shown(shape)}")
+        width += prod(shape)
+    if history["params"].ndim != 2 or history["params"].shape[1] != width:
+        raise ValueError(f"params are {history['params'].shape}, but {width} numbers are named")
+
+
+_TYPES = {"model": dict, "params": list, "feature_names": list, "class_names": list}
+"""What a description is made of, where it is there."""
