@@ -232,3 +232,18 @@ def test_a_fitted_model_survives_pickling() -> None:
     model = LogisticRegression().fit(X, y)
     again = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"solver": "liblinear"}, {"solver": "saga", "l1_ratio": 1}]
+)
+def test_callbacks_see_every_iteration_of_the_fit(settings: dict[str, Any]) -> None:
+    recording = pytest.importorskip("sklearn.callback.tests._utils")
+    X, y, _ = data(2)
+    watch = recording.RecordingCallback()
+    model = LogisticRegression(**settings).set_callbacks(watch).fit(X, y)
+    assert watch.count_hooks("setup") == watch.count_hooks("teardown") == 1
+    assert watch.count_hooks("on_fit_task_end") == 1 + model.n_iter_[0]
+    last = [r for r in watch.record if r["name"] == "on_fit_task_end"][-1]
+    seen = last["kwargs"]["fitted_estimator"]
+    np.testing.assert_allclose(seen.predict_proba(X), model.predict_proba(X), rtol=1e-12)

@@ -15,16 +15,31 @@ from sklearn.utils import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+from torchlogreg.base import Model
 from torchlogreg.compat.arguments import CONSTRAINTS, Strength, strength_of
-from torchlogreg.compat.solve import Budget, Coefficients, Problem, Solution, solve
+from torchlogreg.compat.solve import (
+    Budget,
+    Coefficients,
+    Form,
+    Problem,
+    Solution,
+    coefficients,
+    solve,
+)
 from torchlogreg.compat.solvers import SOLVERS
+from torchlogreg.estimators.callbacks import CallbackSupportMixin, managed, watching
 from torchlogreg.estimators.training import FitWarning
 
 NARROW = ("liblinear", "sag", "saga")
 """Solvers for which scikit-learn takes sparse rows with 32-bit indices only."""
 
 
-class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):  # type: ignore[misc]
+class LogisticRegression(
+    CallbackSupportMixin,
+    LinearClassifierMixin,
+    SparseCoefMixin,
+    BaseEstimator,  # type: ignore[misc]
+):
     """Logistic regression with the constructor of scikit-learn 1.9.
 
     Binary for two classes, multinomial for more. The objective is
@@ -158,11 +173,9 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
         check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
         self._check_classes()
-        weights = self._weights(X, y, codes, sample_weight)
-        done = self._solve(X, codes, weights, strength)
-        dtype = np.float64 if self.solver == "liblinear" else X.dtype
-        self.coef_ = done.found.coef.astype(dtype)
-        self.intercept_ = done.found.intercept.astype(dtype)
+        done = self._solve(X, y, codes, self._weights(X, y, codes, sample_weight), strength)
+        for name, value in self._fitted(done.found, X).items():
+            setattr(self, name, value)
         self.n_iter_ = np.array([done.n_iter], dtype=np.int32)
         if done.failure:
             words = SOLVERS[self.solver].failure.format(n=done.n_iter)
@@ -189,19 +202,32 @@ class LogisticRegression(LinearClassifierMixin, SparseCoefMixin, BaseEstimator):
             tags.classifier_tags.multi_class = False
         return tags
 
-    def _solve(self, X: Any, codes: Any, weights: Any, strength: Strength) -> Solution:
+    @managed
+    def _solve(self, X: Any, y: Any, codes: Any, weights: Any, strength: Strength) -> Solution:
         """Minimise the objective of checked rows."""
-        liblinear = self.solver == "liblinear"
-        problem = Problem(
-            X=X,
-            codes=codes,
-            n_classes=len(self.classes_),
-            sample_weight=weights,
-            strength=strength,
-            fit_intercept=self.fit_intercept,
-            synthetic=self.intercept_scaling if liblinear and self.fit_intercept else None,
+        form = self._form()
+        problem = Problem(X, codes, len(self.classes_), weights, strength, form)
+        start = None if self.solver == "liblinear" else self._start(X.shape[1])
+        watch = watching(self, X, y, {"sample_weight": weights})
+        return solve(problem, self._budget(), start, watch)
+
+    def _form(self) -> Form:
+        """How the intercept is fitted."""
+        synthetic = self.solver == "liblinear" and self.fit_intercept
+        return Form(
+            bias=self.fit_intercept and not synthetic,
+            synthetic=self.intercept_scaling if synthetic else None,
+            penalised=self.penalty is not None and self.C < np.inf,
         )
-        return solve(problem, self._budget(), None if liblinear else self._start(X.shape[1]))
+
+    def _fitted(self, found: Coefficients, X: Any) -> dict[str, Any]:
+        """Attributes in the dtype of the rows."""
+        dtype = np.float64 if self.solver == "liblinear" else X.dtype
+        return {"coef_": found.coef.astype(dtype), "intercept_": found.intercept.astype(dtype)}
+
+    def _published(self, model: Model, X: Any) -> dict[str, Any]:
+        """The same of a model in training, for callbacks."""
+        return self._fitted(coefficients(model, self._form()), X)
 
     def _check_classes(self) -> None:
         """Two at least, and for "liblinear" at most."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,12 +13,15 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
+from torchlogreg.base import Model
 from torchlogreg.compat.arguments import Strength
 from torchlogreg.estimators.training import FitWarning, Settings, train
 from torchlogreg.hooks import Progress
 from torchlogreg.inputs import as_tensor
 from torchlogreg.models import LogisticRegression, SoftmaxRegression
+from torchlogreg.scaling import Standardizer
 from torchlogreg.sparse_inputs import sparse_rows
+from torchlogreg.state import Hook
 
 SMALLEST, LARGEST = sys.float_info.min, 1e-6
 """Tolerances aimed at: for 0 what rounding or the last iteration ends, for 1e-4 the one of ``fit``.
@@ -31,6 +34,18 @@ class Coefficients(NamedTuple):
 
     coef: np.ndarray[Any, Any]
     intercept: np.ndarray[Any, Any]
+
+
+class Form(NamedTuple):
+    """What becomes of the intercept, and whether a penalty decides the coefficients.
+
+    ``synthetic`` is None, or the value of a column of its own whose weight, penalised, stands for
+    the intercept: liblinear's.
+    """
+
+    bias: bool
+    synthetic: float | None
+    penalised: bool
 
 
 @dataclass(frozen=True)
@@ -47,9 +62,7 @@ class Problem:
     sample_weight : ndarray, shape (n,), or None
         Factors of classes included.
     strength : Strength
-    fit_intercept : bool
-    synthetic : float or None
-        Value of a column of its own whose weight, penalised, stands for the intercept: liblinear's.
+    form : Form
     """
 
     X: Any
@@ -57,8 +70,7 @@ class Problem:
     n_classes: int
     sample_weight: np.ndarray[Any, Any] | None
     strength: Strength
-    fit_intercept: bool
-    synthetic: float | None
+    form: Form
 
 
 @dataclass(frozen=True)
@@ -80,7 +92,11 @@ class Solution(NamedTuple):
     failure: str
 
 
-def solve(problem: Problem, budget: Budget, start: Coefficients | None) -> Solution:
+Watch = Callable[[Standardizer | None], tuple[Hook, ...]]
+"""From the standardisation of a fit to the hooks of its callbacks."""
+
+
+def solve(problem: Problem, budget: Budget, start: Coefficients | None, watch: Watch) -> Solution:
     """Minimise ``C * sum(sample_weight * loss) + penalty``.
 
     1. A model of float64 at ``start``, or at zero.
@@ -94,7 +110,7 @@ def solve(problem: Problem, budget: Budget, start: Coefficients | None) -> Solut
     """
     model = _model(problem, start)  # 1
     if budget.max_iter == 0:
-        return Solution(_coefficients(problem, model), 0, "no iteration was allowed")
+        return Solution(coefficients(model, problem.form), 0, "no iteration was allowed")
     weights = problem.sample_weight
     total = float(problem.X.shape[0] if weights is None else weights.sum())
     settings = Settings(
@@ -111,7 +127,9 @@ def solve(problem: Problem, budget: Budget, start: Coefficients | None) -> Solut
     target = torch.from_numpy(problem.codes)
     with warnings.catch_warnings(record=True) as caught:  # 3
         warnings.simplefilter("always")
-        result, _ = train(model, _rows(problem), target, settings, sample_weight=weights)
+        result, _ = train(
+            model, _rows(problem), target, settings, sample_weight=weights, watch=watch
+        )
     if result.stop_reason == "interrupted":
         raise KeyboardInterrupt
     failure, short = "", result.stop_reason == "max_epochs"
@@ -121,13 +139,12 @@ def solve(problem: Problem, budget: Budget, start: Coefficients | None) -> Solut
             failure = "" if enough else str(entry.message)
         else:
             warnings.warn_explicit(entry.message, entry.category, entry.filename, entry.lineno)
-    return Solution(_coefficients(problem, model), result.n_epochs, failure)
+    return Solution(coefficients(model, problem.form), result.n_epochs, failure)
 
 
 def _model(problem: Problem, start: Coefficients | None) -> LogisticRegression | SoftmaxRegression:
     """One score for two classes, else one for each."""
-    n_features = problem.X.shape[1] + (problem.synthetic is not None)
-    bias = problem.fit_intercept and problem.synthetic is None
+    n_features, bias = problem.X.shape[1] + (problem.form.synthetic is not None), problem.form.bias
     model: LogisticRegression | SoftmaxRegression
     if problem.n_classes == 2:
         model = LogisticRegression(n_features, bias, dtype=torch.float64)
@@ -143,7 +160,7 @@ def _model(problem: Problem, start: Coefficients | None) -> LogisticRegression |
 
 def _rows(problem: Problem) -> Tensor:
     """Dense or sparse rows as ``fit`` takes them."""
-    X, synthetic = problem.X, problem.synthetic
+    X, synthetic = problem.X, problem.form.synthetic
     if synthetic is not None:  # 2
         column = np.full((X.shape[0], 1), synthetic)
         X = sparse.hstack([X, column], "csr") if sparse.issparse(X) else np.hstack([X, column])
@@ -155,19 +172,19 @@ def _facts(problem: Problem, budget: Budget) -> dict[str, Any]:
     names = budget.feature_names
     if names is None:
         return {}
-    return {"feature_names": names + ["intercept"] * (problem.synthetic is not None)}
+    return {"feature_names": names + ["intercept"] * (problem.form.synthetic is not None)}
 
 
-def _coefficients(problem: Problem, model: LogisticRegression | SoftmaxRegression) -> Coefficients:
-    """What the model has learnt, on raw columns.
+def coefficients(model: Model, form: Form) -> Coefficients:
+    """What a model of raw columns has learnt.
 
     A common shift of all classes changes nothing: what no penalty decides has mean zero.
     """
     weight = model.weight.detach().numpy().copy()
-    if problem.synthetic is not None:
-        return Coefficients(weight[:, :-1], problem.synthetic * weight[:, -1])
+    if form.synthetic is not None:
+        return Coefficients(weight[:, :-1], form.synthetic * weight[:, -1])
     free = len(weight) > 1
-    if free and math.isinf(problem.strength.C):
+    if free and not form.penalised:
         weight -= weight.mean(axis=0)
     if model.bias is None:
         return Coefficients(weight, np.zeros(len(weight)))

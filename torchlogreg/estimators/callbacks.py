@@ -56,10 +56,10 @@ class Epochs(Hook):
     ) -> None:
         self._estimator, self._columns = estimator, columns
         self._shown = {"estimator": estimator, "X": X, "y": y, "metadata": metadata or None}
-        self._root = estimator._init_callback_context(max_subtasks=estimator.max_epochs)
 
     def on_fit_start(self, state: FitState) -> None:
         """The fit is a task, and its first epoch another."""
+        self._root = self._estimator._init_callback_context(max_subtasks=state.max_epochs)
         self._root.call_on_fit_task_begin(**self._shown)
         self._begin(state)
 
