@@ -63,7 +63,7 @@ def test_main_job_leaves_all_it_promises(script):
     folder = script.folder / "runs" / "breast_cancer"
     for run_name in ("normal", "weighted"):
         kinds = sorted(p.name.split(".")[0] for p in (folder / run_name).iterdir())
-        assert kinds == ["events", "history", "model"]
+        assert kinds == ["checkpoints", "events", "history", "model"]
         assert re.search(rf"^{run_name} +0\.\d+ ", out, re.M), "a row of the table"
     assert (folder / "cost_curves.png").read_bytes().startswith(b"\x89PNG")
     assert "converged" in out
@@ -313,3 +313,43 @@ def test_equal_columns_do_not_stop_the_fit(script):
     frame.to_csv(script.folder / "dup.csv", index=False)
     arguments = ("--data", "dup.csv", "--target", "y", "--optimizer", "newton")
     assert script("train", *arguments)[::2] == (0, "")
+
+
+def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """The curves that TensorBoard shows of a run, however many files they are in."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
+    found = {tag: events.Scalars(tag) for tag in events.Tags()["scalars"]}
+    return {tag: [(e.step, e.value) for e in points] for tag, points in found.items()}
+
+
+def test_an_interrupted_experiment_goes_on_in_its_folder_to_the_same_bits(script, monkeypatch):
+    options = ("--optimizer", "adam", "--batch-size", "64", "--schedule", "cosine", "--epochs", "9")
+    status, _, _ = script("train", *options, "--name", "straight")
+    assert status == 0
+    seen = []
+
+    def interrupt(self, state):
+        seen.append(state.epoch)
+        if len(seen) == 4:
+            signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("torchlogreg.hooks.StopOnNonFinite.on_epoch_end", interrupt)
+        status, out, _ = script("train", *options, "--name", "cut")
+    assert status == 130 and "--resume runs/cut" in out
+    status, _, err = script("train", "--resume", "runs/cut")
+    assert (status, err) == (0, "")
+    for run in ("normal", "weighted"):
+        one, other = (script.folder / "runs" / name / run for name in ("straight", "cut"))
+        a, b = History.load(one / "history.npz"), History.load(other / "history.npz")
+        np.testing.assert_array_equal(a["params"], b["params"])
+        curves, again = scalars(one), scalars(other)
+        for tag in set(curves) - {"seconds"}:
+            assert curves[tag] == again[tag], tag
+
+
+def test_resume_of_what_is_no_experiment_is_one_line(script):
+    status, _, err = script("train", "--resume", "nowhere")
+    assert status == 2 and err.startswith("error: --resume nowhere: no experiment of train.py")
