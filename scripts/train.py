@@ -22,6 +22,7 @@ from common import (
 from rows import Split, divide, scores
 from torchlogreg import FitResult, History, Model, Penalty, Weighting, fit
 from torchlogreg.datasets import DATASETS, Dataset, load
+from torchlogreg.distributed import from_first, joined, rank, shard
 from torchlogreg.hooks import Checkpoint, Progress, Recorder, StopOnNonFinite, tensorboard_hooks
 from torchlogreg.readers import read_table
 from torchlogreg.saving import save
@@ -44,6 +45,12 @@ def main() -> int:
     """Parse, check, train, save, report."""
     args = arguments()
     check(args)
+    with joined():
+        return run(args)
+
+
+def run(args: argparse.Namespace) -> int:
+    """All of it, on each of the processes that torchrun started; words and files from rank 0."""
     device, dtype = device_of(args.device), dtype_of(args.dtype)
     task = {"auto": None, "linear": "number"}.get(args.model, "classes")
     known = args.data in DATASETS
@@ -53,7 +60,8 @@ def main() -> int:
     weightings = chosen_weightings(args, model)
     penalty = make_penalty(args)
     optimizer = make_optimizer(args, penalty)
-    print(describe(dataset, model, split))
+    if rank() == 0:
+        print(describe(dataset, model, split))
     with experiment(args, args.name or dataset.name) as folder:
         results: dict[str, FitResult] = {}
         histories: dict[str, History] = {}
@@ -64,9 +72,10 @@ def main() -> int:
             results[name], histories[name] = result, history
             if result.stop_reason == "interrupted":
                 break
-        title = f"{dataset.name}: {', '.join(histories)}"
-        picture = save_picture(CostCurves(histories, title=title), folder / "cost_curves.png")
-        report(results, split, dataset, folder, picture)
+        if rank() == 0:
+            title = f"{dataset.name}: {', '.join(histories)}"
+            picture = save_picture(CostCurves(histories, title=title), folder / "cost_curves.png")
+            report(results, split, dataset, folder, picture)
     reasons = [result.stop_reason.partition(":")[0] for result in results.values()]
     return 130 if "interrupted" in reasons else 1 if "non-finite" in reasons else 0
 
@@ -77,9 +86,12 @@ def experiment(args: argparse.Namespace, name: str) -> Iterator[Path]:
     if args.resume is not None:
         yield args.resume
         return
+    if rank():
+        yield Path(from_first(""))
+        return
     with new_folder(args.out, name) as folder:
         (folder / COMMAND).write_text(json.dumps(sys.argv[1:]) + "\n")
-        yield folder
+        yield Path(from_first(str(folder)))
 
 
 def train_one(
@@ -104,10 +116,11 @@ def train_one(
     checkpoint = Checkpoint(checkpoints_in(folder, args.resume is not None))
     recorder = Recorder(keep_data=split.X.numel() <= 1_000_000, meta=facts)
     batch = "all" if args.batch_size is None else args.batch_size
+    own = shard(len(split.y))  # on one process: all
     result = fit(
         model,
-        split.X,
-        split.y,
+        split.X[own],
+        split.y[own],
         feature_names=dataset.feature_names,
         optimizer=optimizer,
         penalty=penalty,
@@ -135,6 +148,8 @@ def train_one(
     )
     if split.standardizer is not None:
         split.standardizer.fold_(model)
+    if rank():
+        return result, recorder.history
     recorder.history.save(folder / "history.npz")
     told = {**facts, "columns": "raw", "message": result.message}
     save(model, folder / "model", facts=told)

@@ -144,6 +144,12 @@ def count(n: int, device: torch.device | None = None) -> int:
     return int(all_sum(torch.tensor([n], device=device))) if world_size() > 1 else n
 
 
+def from_first(text: str) -> str:
+    """The text that rank 0 came with."""
+    own = torch.tensor(list(text.encode()) if rank() == 0 else [], dtype=torch.uint8)
+    return bytes(all_rows(own).tolist()).decode()
+
+
 @torch.no_grad()
 def alike(params: Iterable[Tensor]) -> None:
     """Give every rank the values of rank 0, in place."""
