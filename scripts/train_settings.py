@@ -51,6 +51,9 @@ examples:
 COMMAND = "command.json"
 """In the folder of an experiment: what it was started with."""
 
+LARGE = 2**31
+"""Bytes of a file above which its rows are mapped."""
+
 SCHEDULES: dict[str, Callable[[int], Any]] = {
     "cosine": lambda n: functools.partial(lr_scheduler.CosineAnnealingLR, T_max=n),
     "step": lambda n: functools.partial(lr_scheduler.StepLR, step_size=max(1, n // 3)),
@@ -71,6 +74,13 @@ def options() -> argparse.ArgumentParser:
     )
     data.add_argument("--target", metavar="COLUMN", help="what to predict, in a file")
     data.add_argument("--test-size", type=float, default=0.2, help="share of rows held out")
+    data.add_argument(
+        "--mapped",
+        action="store_true",
+        help="leave the rows of a .npy or .parquet file on disk, as is done above 2 GiB anyway; "
+        "temporary files of their size in float64 and in --dtype go to TMPDIR, and at most 100000 "
+        "rows are held out and scored",
+    )
     data.add_argument(
         "--no-standardize",
         dest="standardize",
@@ -181,6 +191,27 @@ def check(args: argparse.Namespace) -> None:
     if args.target is not None and args.data in DATASETS:
         raise ValueError(f"--target is for files; the set {args.data} has its own target")
     make_penalty(args)
+
+
+def stays_on_disk(args: argparse.Namespace, device: torch.device) -> bool:
+    """Whether the rows are mapped: on request, and where the file is large.
+
+    Raises
+    ------
+    ValueError
+        If they cannot be.
+    """
+    path = Path(args.data)
+    fits = path.suffix.lower() in (".npy", ".parquet") and args.data not in DATASETS
+    if args.mapped and not fits:
+        raise ValueError(
+            f"--mapped is for .npy and .parquet files, not {args.data}; scripts/convert.py makes "
+            ".parquet of .csv"
+        )
+    if args.mapped and device.type != "cpu":
+        raise ValueError(f"--mapped rows stay on disk, not on {device}; add --device cpu")
+    large = fits and path.is_file() and path.stat().st_size > LARGE
+    return args.mapped or (large and device.type == "cpu")
 
 
 def make_model(

@@ -131,8 +131,14 @@ def test_what_is_made_of_mapped_rows_goes_to_disk_and_is_gone_after(tmp_path, mo
     table = np.load(saved(tmp_path), mmap_mode="r")
     model = LogisticRegression(3, dtype=torch.float64)
     data = make_data(model, table[:, :-1], table[:, -1])
-    assert data.mapped and is_mapped(data.sample_weight)
-    assert is_mapped(data.room(2)) and data.room(2).shape == (400, 2)
+    assert data.mapped and is_mapped(room((4, 2), torch.float64))
+    first, second = data.room(2), data.room(2)
+    assert first.shape == (400, 2) and first.data_ptr() != second.data_ptr()
+    place, part = first.data_ptr(), first[3:]
+    del first
+    assert data.room(2).data_ptr() != place  # a part is still in use
+    del part
+    assert data.room(2).data_ptr() == place
     assert not make_data(model, np.array(table[:, :-1]), table[:, -1]).mapped
     assert sorted(os.listdir(tmp_path)) == ["rows.npy"]  # the files have no names
 

@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from torchlogreg import distributed, mapped
+from torchlogreg import distributed
+from torchlogreg import mapped as mapping
+from torchlogreg.mapped import Rooms
 from torchlogreg.sparse import is_sparse, row_width
 
 GATHERED = 2**25
@@ -39,8 +41,8 @@ class Batch:
     total : int or None
         Where these are one rank's part of the rows: how many there are on all ranks. Sums over the
         rows are then sums over the ranks too.
-    mapped : bool
-        Whether ``X`` stays on disk: what is made of its rows then does, too.
+    rooms : Rooms or None
+        Where ``X`` stays on disk: what is made of its rows then does, too.
     """
 
     X: Tensor
@@ -50,12 +52,17 @@ class Batch:
     index: Tensor | None = None
     squares: Tensor | None = None
     total: int | None = None
-    mapped: bool = False
+    rooms: Rooms | None = None
 
     @property
     def n(self) -> int:
         """Number of rows, of all ranks."""
         return len(self) if self.total is None else self.total
+
+    @property
+    def mapped(self) -> bool:
+        """Whether ``X`` stays on disk."""
+        return self.rooms is not None
 
     def summed(self, part: Tensor) -> Tensor:
         """Sum over the ranks of what was summed over these rows."""
@@ -84,8 +91,9 @@ class Batch:
     def room(self, *columns: int) -> Tensor:
         """A new tensor of the dtype of ``X``, not filled: (n,), or (n, columns)."""
         shape = (len(self), *columns)
-        if self.mapped and math.prod(shape) * self.X.element_size() >= mapped.LARGE:
-            return mapped.room(shape, self.X.dtype)
+        n_bytes = math.prod(shape) * self.X.dtype.itemsize
+        if self.rooms is not None and n_bytes >= mapping.LARGE:
+            return self.rooms.tensor(shape, self.X.dtype)
         return torch.empty(shape, dtype=self.X.dtype, device=self.X.device)
 
     def __len__(self) -> int:

@@ -15,7 +15,7 @@ from torchlogreg import distributed
 from torchlogreg.base import Model
 from torchlogreg.data import Batch
 from torchlogreg.kernels import column_squares, squares_available
-from torchlogreg.mapped import is_mapped, shared
+from torchlogreg.mapped import Rooms, is_mapped, shared
 from torchlogreg.sample_weights import checked_weights, mean_one_on
 from torchlogreg.sparse_inputs import holds_sparse, sparse_rows
 from torchlogreg.units import sums_of_squares
@@ -88,8 +88,8 @@ def _own_rows(
     if y.is_floating_point():
         y = y.to(like.dtype)
     offset = None if offset is None else _as_offset(offset, n, like)
-    on_disk = on_disk and like.device.type == "cpu"
-    data = Batch(X, y, like.detach(), offset, squares=squares, mapped=on_disk)
+    rooms = Rooms() if on_disk and like.device.type == "cpu" else None
+    data = Batch(X, y, like.detach(), offset, squares=squares, rooms=rooms)
     if sample_weight is None:
         return replace(data, sample_weight=data.room().fill_(1.0))
     weights = as_tensor(sample_weight, "sample_weight", like.device).detach()
