@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from torchlogreg import ConvergenceWarning
+from torchlogreg.untrusted import printable
 
 Parser = argparse.ArgumentParser
 
@@ -160,7 +161,7 @@ def main_guard(main: Callable[[], int | None]) -> None:
             warnings.simplefilter("ignore", ConvergenceWarning)
             status = main()
     except (ValueError, OSError, ImportError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {printable(' '.join(str(error).split()))}", file=sys.stderr)
         status = 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
