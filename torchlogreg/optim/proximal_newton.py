@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from torchlogreg.objective import Closure
+from torchlogreg.optim.column_descent import can_sweep
 from torchlogreg.optim.duality import duality_gap
 from torchlogreg.optim.inner_search import WorkingSet, search_
 from torchlogreg.optim.metric import Metric
@@ -18,6 +19,9 @@ from torchlogreg.optim.working_set import Columns, Entries, found_at
 
 FEWEST, MOST = 300, 2000
 """Entries of ``weight`` in a working set: enough for BLAS, and few enough to factor."""
+
+SHARE = 16
+"""One in so many columns is cheap to look at by sweeps, next to the pass that judges all."""
 
 ROUGH, FINAL = 0.25, 1e-6
 """Share of the largest violation that may be left in a set with new entries, and in one without."""
@@ -169,7 +173,8 @@ def _entries(closure: Closure, broken: Tensor) -> tuple[Entries, bool]:
     weight = closure.objective.model.weight
     support = (weight.detach() != 0).flatten()
     n_support = int(support.sum())  # waits for the device
-    room = max(FEWEST, n_support)
+    cheap = len(support) // SHARE if can_sweep(closure) else 0  # no Gram matrix is made
+    room = max(FEWEST, n_support, cheap)
     if n_support + room > MOST:  # too many at once: blocks of the worst, the support's among them
         support, room = torch.zeros_like(support), MOST
     rank = torch.where(support, -1.0, broken.flatten())
