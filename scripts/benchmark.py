@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import compare, digits, films, gpu, hooks, solvers
+from benchmarks import compare, digits, films, gpu, hooks, scale, solvers
 from common import main_guard
 
 DESCRIPTION = """\
@@ -19,6 +19,7 @@ BENCHMARKS = {
     "solvers": solvers,
     "compare": compare,
     "gpu": gpu,
+    "scale": scale,
 }
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mapped_rows import divide_mapped
 
 from common import (
     device_of,
@@ -26,6 +27,7 @@ from torchlogreg.distributed import from_first, joined, rank, shard
 from torchlogreg.hooks import Checkpoint, Progress, Recorder, StopOnNonFinite, tensorboard_hooks
 from torchlogreg.readers import read_table
 from torchlogreg.saving import save
+from torchlogreg.streams import map_table
 from torchlogreg.viz.canvas import save_picture
 from torchlogreg.viz.cost_curves import CostCurves
 from train_settings import (
@@ -38,6 +40,7 @@ from train_settings import (
     make_model,
     make_optimizer,
     make_penalty,
+    stays_on_disk,
 )
 
 
@@ -53,10 +56,11 @@ def run(args: argparse.Namespace) -> int:
     """All of it, on each of the processes that torchrun started; words and files from rank 0."""
     device, dtype = device_of(args.device), dtype_of(args.dtype)
     task = {"auto": None, "linear": "number"}.get(args.model, "classes")
-    known = args.data in DATASETS
-    dataset = load(args.data) if known else read_table(args.data, args.target, task=task)
+    known, on_disk = args.data in DATASETS, stays_on_disk(args, device)
+    read = map_table if on_disk else read_table
+    dataset = load(args.data) if known else read(args.data, args.target, task=task)
     model = make_model(args, dataset, device, dtype)
-    split = divide(args, dataset, model)
+    split = divide_mapped(args, dataset, model) if on_disk else divide(args, dataset, model)
     weightings = chosen_weightings(args, model)
     penalty = make_penalty(args)
     optimizer = make_optimizer(args, penalty)
@@ -182,7 +186,7 @@ def report(
     """The final table, on rows in raw columns, and where everything is."""
     rows, header = [], []
     for name, result in results.items():
-        train = scores(result.model, split.X_raw, split.y)
+        train = scores(result.model, split.X_raw, split.y[: len(split.X_raw)])
         test = scores(result.model, split.X_test, split.y_test)
         header = ["run", *(f"{part} {key}" for part in ("train", "test") for key in train)]
         header += ["epochs", "seconds"]
@@ -191,6 +195,8 @@ def report(
     print("\n" + table(header, rows) + "\n")
     for name, result in results.items():
         print(f"{name}: {result.message}")
+    if len(split.X_raw) < len(split.y):
+        print(f"train scores are of the first {len(split.X_raw)} rows of {len(split.y)}")
     print(f"\nsaved under {folder}/")
     for name in results:
         print(f"  {name}/  model.safetensors, history.npz, TensorBoard events")
