@@ -35,9 +35,9 @@ NARROW = ("liblinear", "sag", "saga")
 
 
 class LogisticRegression(
-    CallbackSupportMixin,
-    LinearClassifierMixin,
-    SparseCoefMixin,
+    CallbackSupportMixin,  # type: ignore[misc]
+    LinearClassifierMixin,  # type: ignore[misc]
+    SparseCoefMixin,  # type: ignore[misc]
     BaseEstimator,  # type: ignore[misc]
 ):
     """Logistic regression with the constructor of scikit-learn 1.9.
