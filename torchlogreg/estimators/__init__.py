@@ -5,8 +5,9 @@ penalty unless one is named. Importing this package imports scikit-learn; import
 does not.
 """
 
+from torchlogreg.estimators.cross_validation import LogisticClassifierCV
 from torchlogreg.estimators.linear import LinearRegressor
 from torchlogreg.estimators.logistic import LogisticClassifier
 from torchlogreg.estimators.ordinal import OrdinalClassifier
 
-__all__ = ["LinearRegressor", "LogisticClassifier", "OrdinalClassifier"]
+__all__ = ["LinearRegressor", "LogisticClassifier", "LogisticClassifierCV", "OrdinalClassifier"]

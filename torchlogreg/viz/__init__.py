@@ -6,6 +6,7 @@ from torchlogreg.viz.cost_curves import CostCurves
 from torchlogreg.viz.descent import Descent
 from torchlogreg.viz.film import Film
 from torchlogreg.viz.race import Race
+from torchlogreg.viz.regularisation import RegularisationPath
 from torchlogreg.viz.selection import select_frames
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Descent",
     "Film",
     "Race",
+    "RegularisationPath",
     "Scene",
     "save_picture",
     "select_frames",
