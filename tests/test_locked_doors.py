@@ -165,6 +165,14 @@ def test_every_layout_of_numbers_is_read_rightly(tmp_path: Path, descr: str, ord
     np.testing.assert_array_equal(data.y, [0, 1])
 
 
+@pytest.mark.skipif(np.dtype(np.longdouble).itemsize != 16, reason="long doubles of 80 bits")
+def test_bits_that_are_no_long_double_are_refused_without_a_warning(tmp_path: Path) -> None:
+    """The long fuzz found it: numpy's cast warned of an invalid value."""
+    body = bytes.fromhex("000000000000000000f03f" + "00" * 5 + "00000000000000003ff0" + "00" * 6)
+    (tmp_path / "t.npy").write_bytes(npy((1, 2), "<f16", body))
+    assert "missing or infinite values" in refused(tmp_path / "t.npy", None)
+
+
 def test_an_array_of_a_million_columns_is_read_at_once(tmp_path: Path) -> None:
     """A column at a time it took minutes."""
     table = np.zeros((2, 10**6), np.float32)

@@ -172,7 +172,8 @@ def read_array(path: Path) -> NDArray[Any]:
     if dtype.kind == "b":
         truth: NDArray[Any] = table != 0  # a byte of 2 would be a True unlike True
         return truth
-    with np.errstate(over="ignore"):  # of long doubles: infinite then, and refused as such
+    # Long doubles beyond float64, or with bits of no number: not finite then, and refused as such.
+    with np.errstate(over="ignore", invalid="ignore"):
         native = np.dtype(np.float64) if dtype.kind == "f" else dtype.newbyteorder("=")
         result: NDArray[Any] = table.astype(native)
     return result
