@@ -61,7 +61,18 @@ def init(*, timeout: float = TIMEOUT) -> int:
             torch.cuda.set_device(local)
         backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
         try:
-            dist.init_process_group(backend, timeout=timedelta(seconds=timeout))
+            from torch.distributed.distributed_c10d import PrefixStore
+            from torch.distributed.rendezvous import rendezvous
+
+            wait = timedelta(seconds=timeout)
+            store, number, ranks = next(rendezvous("env://", timeout=wait))  # type: ignore[no-untyped-call]
+            # After a restart on one machine torchrun's store still has the addresses of the dead.
+            alone = os.environ.get("GROUP_WORLD_SIZE", "1") == "1"
+            attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") if alone else "0"
+            store = PrefixStore(f"torchlogreg {attempt}", store)
+            dist.init_process_group(
+                backend, timeout=wait, store=store, rank=number, world_size=ranks
+            )
         except (RuntimeError, ValueError) as error:
             raise LostRankError(f"not all ranks could be reached: {_line(error)}") from None
     _JOINED.set(True)

@@ -1,0 +1,231 @@
+"""Several ranks: equal to each other bit for bit, and to one process to 1e-12."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import ranks
+
+from torchlogreg import distributed
+
+HERE = Path(__file__).parent
+RANKS = 3
+LOOSE = {"lbfgs": 1e-8, "focal": 1e-8, "fista": 1e-9}
+"""L-BFGS, which focal takes, and FISTA's step sizes multiply rounding; all others: 1e-12."""
+
+
+def free_port() -> int:
+    """One that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def environment(**more: str) -> dict[str, str]:
+    """One thread a rank."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", **more}
+
+
+def started(n: int, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run a script on ``n`` ranks by torchrun."""
+    run = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(n)]
+    run += ["--master-port", str(free_port()), *command]
+    return subprocess.run(run, capture_output=True, text=True, timeout=240, env=environment())
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, np.ndarray]]:
+    """What each of three ranks found."""
+    folder = tmp_path_factory.mktemp("ranks")
+    run = started(RANKS, str(HERE / "ranks.py"), "table", str(folder))
+    assert run.returncode == 0, run.stderr[-3000:]
+    return [dict(np.load(folder / f"{rank}.npz")) for rank in range(RANKS)]
+
+
+@pytest.fixture(scope="module")
+def alone() -> dict[str, np.ndarray]:
+    """What one process finds."""
+    return dict(ranks.answers(slice(None)))
+
+
+@pytest.mark.parametrize("name", [*ranks.FITS, "standard errors", "HC1"])
+def test_ranks_are_equal_to_each_other_and_to_one_process(
+    name: str, found: list[dict[str, np.ndarray]], alone: dict[str, np.ndarray]
+) -> None:
+    assert all(each[name].tobytes() == found[0][name].tobytes() for each in found)
+    size = np.abs(alone[name]).max()
+    assert np.abs(found[0][name] - alone[name]).max() <= LOOSE.get(name, 1e-12) * size
+
+
+@pytest.mark.parametrize("name", [name for name in ranks.FITS if name not in LOOSE])
+def test_ranks_take_the_epochs_of_one_process(
+    name: str, found: list[dict[str, np.ndarray]], alone: dict[str, np.ndarray]
+) -> None:
+    assert found[0][f"{name}: epochs"].tolist() == alone[f"{name}: epochs"].tolist()
+    objective = alone[f"{name}: objective"]
+    assert abs(found[0][f"{name}: objective"] - objective) <= 1e-12 * abs(objective)
+
+
+def test_the_diagnosis_is_that_of_one_process(
+    found: list[dict[str, np.ndarray]], alone: dict[str, np.ndarray]
+) -> None:
+    assert alone["separated"][0] == "separated" and "'d'" in alone["separated"][1]
+    assert all(each["separated"].tolist() == alone["separated"].tolist() for each in found)
+
+
+@pytest.mark.parametrize("name", ["saga", "kernel_newton", "dual_coordinate", "coordinate_newton"])
+def test_optimizers_that_need_the_rows_themselves_refuse_in_words(
+    name: str, found: list[dict[str, np.ndarray]]
+) -> None:
+    assert all("spread over 3 ranks" in str(each[name]) for each in found)
+
+
+def test_an_error_in_the_rows_of_one_rank_ends_all(found: list[dict[str, np.ndarray]]) -> None:
+    assert "X has nan in row 3, column 2" in str(found[1]["NaN"])
+    for rank in (0, 2):
+        assert "rank 1 failed checking its rows" in str(found[rank]["NaN"])
+    assert "nothing to fit" in str(found[0]["no rows"])
+    assert "rank 0 failed checking its rows" in str(found[2]["no rows"])
+    assert all("all 240 rows with weight are of class 0" in str(e["one class"]) for e in found)
+    assert all("one has 37" in str(each["batch_size"]) for each in found)
+
+
+def test_a_rank_takes_as_many_batches_as_the_smallest_can_fill_and_one_may_end_all(
+    found: list[dict[str, np.ndarray]],
+) -> None:
+    # 37 rows are three batches of ten; rank 1 asks for the end after two epochs.
+    assert all(each["batches"].tolist() == [6, 2] for each in found)
+    assert all(each["batched"].tobytes() == found[0]["batched"].tobytes() for each in found)
+
+
+def test_a_rank_that_fails_ends_the_others_with_one_line(tmp_path: Path) -> None:
+    run = started(2, str(HERE / "ranks.py"), "fail", str(tmp_path))
+    assert run.returncode != 0
+    assert "this rank has failed" in run.stderr
+
+
+def test_shards_are_consecutive_and_all_rows() -> None:
+    assert distributed.world_size() == 1 and distributed.rank() == 0
+    assert distributed.shard(7) == slice(0, 7)
+
+
+def test_on_one_process_nothing_is_summed() -> None:
+    x = ranks.rows("logistic")[0]
+    for function in (distributed.all_sum, distributed.all_min, distributed.all_rows):
+        assert function(x) is x
+
+
+def test_train_is_the_same_under_torchrun_and_writes_once(tmp_path: Path) -> None:
+    script = [str(HERE.parent / "scripts" / "train.py"), "--optimizer", "newton"]
+    script += ["--data", "exam", "--weighting", "balanced", "--out"]
+    one = subprocess.run(
+        [sys.executable, *script, str(tmp_path / "one")], capture_output=True, text=True,
+        env=environment(), timeout=240,
+    )  # fmt: skip
+    two = started(2, *script, str(tmp_path / "two"))
+    assert one.returncode == two.returncode == 0, two.stderr[-2000:]
+    assert two.stdout.count("saved under") == 1
+    from safetensors.numpy import load_file
+
+    for run in ("normal", "weighted"):
+        folders = [tmp_path / number / "exam" / run for number in ("one", "two")]
+        a, b = (load_file(folder / "model.safetensors") for folder in folders)
+        for name in a:
+            assert np.abs(a[name] - b[name]).max() <= 1e-12 * np.abs(a[name]).max()
+        assert len(list(folders[1].glob("events.*"))) == 1
+
+
+def test_a_killed_rank_comes_back_from_the_checkpoint_to_the_same_bits(tmp_path: Path) -> None:
+    script = [str(HERE / "ranks.py")]
+    plain = started(4, *script, "whole", str(tmp_path))
+    killed = started(4, "--max-restarts", "1", *script, "killed", str(tmp_path))
+    assert plain.returncode == killed.returncode == 0, killed.stderr[-3000:]
+    assert (tmp_path / "killed").read_text() == "epoch 20"
+    for rank in range(4):
+        a, b = (np.load(tmp_path / f"{rank} {task}.npz")["model"] for task in ("whole", "killed"))
+        assert a.tobytes() == b.tobytes()
+
+
+Host = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def hosts() -> Iterator[Host]:
+    """Two network namespaces with a cable between them; runs a command on the one or the other."""
+    names, made = [f"tlr{os.getpid()}{side}" for side in "ab"], []
+
+    def ip(*words: str) -> bool:
+        return subprocess.run(["ip", *words], capture_output=True).returncode == 0
+
+    try:
+        if os.name != "posix" or os.geteuid() != 0 or not all(ip("netns", "add", n) for n in names):
+            pytest.skip("two hosts need root, iproute2 and the right to make network namespaces")
+        if not ip("link", "add", "w0", "netns", names[0], "type", "veth",
+                  "peer", "name", "w0", "netns", names[1]):  # fmt: skip
+            pytest.skip("two hosts need virtual cables (veth), which this kernel does not have")
+        for number, name in enumerate(names):
+            ip("-n", name, "addr", "add", f"10.77.0.{number + 1}/24", "dev", "w0")
+            ip("-n", name, "link", "set", "w0", "up")
+            ip("-n", name, "link", "set", "lo", "up")
+
+        def run(number: int, *command: str) -> subprocess.Popen[str]:
+            made.append(
+                subprocess.Popen(
+                    ["ip", "netns", "exec", names[number], *command],
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                    start_new_session=True,
+                    env=environment(GLOO_SOCKET_IFNAME="w0"),
+                )
+            )
+            return made[-1]
+
+        yield run
+    finally:
+        for process in made:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+        for name in names:
+            ip("netns", "del", name)
+
+
+def on_both(hosts: Host, task: str, folder: Path) -> list[subprocess.Popen[str]]:
+    """torchrun on both hosts, one rank each."""
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node"]
+    launch += ["1", "--master-addr", "10.77.0.1", "--master-port", "29400", "--node-rank"]
+    script = [str(HERE / "ranks.py"), task, str(folder)]
+    return [hosts(number, *launch, str(number), *script) for number in range(2)]
+
+
+def test_two_hosts_are_equal_to_one_process(hosts: Host, tmp_path: Path) -> None:
+    outputs = [
+        (p.communicate(timeout=180)[0], p.returncode) for p in on_both(hosts, "one", tmp_path)
+    ]
+    assert [code for _, code in outputs] == [0, 0], outputs
+    a, b = (np.load(tmp_path / f"{rank}.npz")["model"] for rank in range(2))
+    assert a.tobytes() == b.tobytes()
+
+
+@pytest.mark.slow
+def test_a_host_cut_off_ends_the_other_within_the_timeout(hosts: Host, tmp_path: Path) -> None:
+    first, _ = on_both(hosts, "cut", tmp_path)
+    while not all((tmp_path / f"{rank}.started").exists() for rank in range(2)):
+        assert first.poll() is None
+        time.sleep(0.2)
+    time.sleep(2)
+    cut = hosts(1, "ip", "link", "set", "w0", "down")
+    assert cut.wait(timeout=20) == 0
+    text, _ = first.communicate(timeout=180)
+    assert first.returncode != 0
+    assert "lost touch with the other ranks" in text
