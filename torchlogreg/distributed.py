@@ -65,7 +65,7 @@ def init(*, timeout: float = TIMEOUT) -> int:
             from torch.distributed.rendezvous import rendezvous
 
             wait = timedelta(seconds=timeout)
-            store, number, ranks = next(rendezvous("env://", timeout=wait))  # type: ignore[no-untyped-call]
+            store, number, ranks = next(rendezvous("env://", timeout=wait))
             # After a restart on one machine torchrun's store still has the addresses of the dead.
             alone = os.environ.get("GROUP_WORLD_SIZE", "1") == "1"
             attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") if alone else "0"
