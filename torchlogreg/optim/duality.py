@@ -60,6 +60,8 @@ def duality_gap(closure: Closure) -> float:
     weight = model.weight.detach()
     kink = penalty.kink(weight)[0]  # type: ignore[union-attr, index]
     ridge = penalty.curvature(weight)[0]  # type: ignore[union-attr]
+    if bool((kink + ridge <= 0).any()):  # nothing bounds such a weight, and no dual the objective
+        return float("inf")
     share = batch.sample_weight / batch.n
     eta, y = found.eta.squeeze(1), batch.y
     v = -_slopes(closure, eta, y)
