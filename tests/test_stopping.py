@@ -251,7 +251,7 @@ def test_long_epochs_are_looked_at_one_by_one(
     rows: int, batch_size: int | None, loss: Tensor | None
 ) -> None:
     hook, looks = StopOnNonFinite(), list[int]()
-    data = SimpleNamespace(X=torch.empty(rows, 1))
+    data = SimpleNamespace(X=torch.empty(rows, 1), n=rows)
     state: Any = SimpleNamespace(
         data=data, weighting=Uniform(), model=torch.nn.Linear(1, 1), loss=loss, max_epochs=1000
     )

@@ -139,7 +139,7 @@ class _Problem:
         P, r = self.D.shape[1], self.r
         blocks = torch.zeros((), dtype=mu.dtype, device=mu.device)
         size = max(64, CACHED // (bend.shape[0] * bend.shape[2] * P))
-        for part, D in zip(bend.split(size, 1), self.D.split(size), strict=True):
+        for part, D in zip(torch.split(bend, size, 1), torch.split(self.D, size), strict=True):
             weighted = part.transpose(1, 2).unsqueeze(-1) * D  # (F, pairs, rows, P)
             blocks = blocks + torch.matmul(weighted.transpose(2, 3), D)
         hessian = mu.new_empty(len(mu), r, P, r, P)
