@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 import torch
 from hypothesis import settings
@@ -9,6 +11,9 @@ from hypothesis import settings
 # No deadline: the suite makes no timing assertions. Derandomised: a red run can be repeated.
 settings.register_profile("suite", deadline=None, derandomize=True, max_examples=20)
 settings.load_profile("suite")
+
+# A shell that runs the suite in the background has it ignore Ctrl-C, and every child with it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

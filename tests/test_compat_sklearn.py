@@ -44,10 +44,11 @@ def run(module: str, left_out: dict[str, str], *more: str) -> tuple[str, int]:
     """Output, and how many items passed; nothing failed."""
     selection = " and ".join(f"not {word}" for word in left_out)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "swap_sklearn", "-p", "no:cacheprovider"]
+    # An environment inside this repository would find its pytest settings, which are not theirs.
+    command += ["-c", os.devnull, "--rootdir", sys.prefix]
     command += ["-k", selection, "--pyargs", f"sklearn.linear_model.tests.{module}", "-rf", *more]
     paths = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
     environment = os.environ | {"PYTHONPATH": paths.rstrip(os.pathsep)}
-    # Away from this repository, whose pytest settings are not scikit-learn's.
     done = subprocess.run(
         command, capture_output=True, text=True, cwd=Path(sys.prefix), env=environment
     )
