@@ -96,11 +96,14 @@ def parameters(model: Any) -> tuple[np.ndarray, np.ndarray]:
     return weight, model.bias.detach().cpu().double().numpy()
 
 
-def standard_errors(model: Any, X: Any, y: Any) -> np.ndarray:
-    """infer()'s, the intercept moved to the end."""
+def standard_errors(model: Any, X: Any, y: Any) -> np.ndarray | None:
+    """infer()'s, the intercept moved to the end; None where it says that the fit was too short."""
     from torchlogreg.inference import infer
 
-    errors = np.asarray(infer(model, X, y).bse)
+    try:
+        errors = np.asarray(infer(model, X, y).bse)
+    except ValueError:  # a setting that is not tight enough: the next one is tried
+        return None
     return np.roll(errors, -1)
 
 
