@@ -53,6 +53,20 @@ def test_lightning_arrives_where_fit_does(tmp_path):
     assert number(out, "probabilities:") < 0.005
 
 
+def test_readme_saves_and_exports_as_it_stands(tmp_path):
+    if importlib.util.find_spec("onnx") is None:
+        pytest.skip("onnx is in the export and test extras")
+    section = (EXAMPLES.parent / "README.md").read_text().split("## Saved, exported, taught")[1]
+    code = section.split("```python\n")[1].split("```")[0]
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("SoftmaxRegression(") and "setosa" in done.stdout
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"iris.safetensors", "iris.onnx", "iris.pt2"}
+
+
 def test_every_example_is_run_here():
     here = Path(__file__).read_text()
     assert all(f'"{path.name}"' in here for path in EXAMPLES.glob("*.py"))
