@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
+
+# Before torch is loaded: the workers of pytest-xdist share the cores, and threads that wait busily
+# would keep those of another worker from working.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import pytest
 import torch
