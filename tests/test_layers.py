@@ -20,12 +20,12 @@ FILES = sorted(ROOT.rglob("*.py"))
 # A module may import from its own layer and those above it, never from one below.
 LAYERS: list[str] = [
     "checkpoint_file columns compressed csv_to_parquet cumulative data datasets distributed "
-    "double_double double_double_functions formulas history log_determinant losses mapped "
-    "packing penalties readers sample_weights sparse sparse_inputs streams targets threads "
-    "untrusted",
+    "double_double double_double_functions formulas headings history log_determinant losses "
+    "mapped packing parquet penalties readers sample_weights sparse sparse_inputs streams targets "
+    "threads untrusted",
     "analytic audit base closed_form combinators configuration design export gram models "
     "saving units weighting",
-    "curvature inputs jeffreys kernels names objective passes remembered scaling small",
+    "curvature inputs jeffreys kernels moments names objective passes remembered scaling small",
     "optim",
     "captured convergence diagnostics fingerprint fit inference resuming reweighting settings "
     "shown state viz",

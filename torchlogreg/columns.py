@@ -132,23 +132,26 @@ def _kind(column: Any) -> Kind:
     import pandas as pd
 
     types = pd.api.types
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        return "category"
-    if types.is_bool_dtype(column.dtype):
-        return "bool"
-    if types.is_integer_dtype(column.dtype):
-        return "integer"
-    if is_float(column):
-        return "float"
-    inferred = types.infer_dtype(column)
+    category = isinstance(column.dtype, pd.CategoricalDtype)
+    values = column.cat.categories if category else column
+    if not category:
+        if types.is_bool_dtype(column.dtype):
+            return "bool"
+        if types.is_integer_dtype(column.dtype):
+            return "integer"
+        if is_float(column):
+            return "float"
+    inferred = types.infer_dtype(values)
     kind = _OBJECTS.get(inferred)
-    if kind == "text" and column.astype(str).str.fullmatch(DATE).all():
+    if kind == "text" and values.astype(str).str.fullmatch(DATE).all():
         kind = "date"
     if kind == "date":
         raise ValueError(
-            f"column {column.name!r} holds dates ({column.iloc[0]} in row 0), which are no "
-            "numbers; turn them into days since a date, or drop them"
+            f"column {column.name!r} holds dates ({printable(str(column.iloc[0]))[:40]} in row 0), "
+            "which are no numbers; turn them into days since a date, or drop them"
         )
+    if category:
+        return "category"
     if kind is None:
         raise ValueError(
             f"column {column.name!r} holds {inferred} objects ({type(column.iloc[0]).__name__} in "

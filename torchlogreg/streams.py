@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +20,9 @@ from numpy.typing import NDArray
 from torchlogreg import mapped
 from torchlogreg.columns import FEW, HUGE, Task, encode_feature, encode_target
 from torchlogreg.datasets import Dataset
+from torchlogreg.headings import find_index, find_target, refuse_duplicates, refuse_small
+from torchlogreg.parquet import Table
+from torchlogreg.untrusted import array_layout, as_numbers, bytes_as, refuse_too_large, shown
 
 ENTRIES = 2**20
 """Entries of a table in a block."""
@@ -54,18 +57,27 @@ def map_table(
     OSError
         If the disk has no room.
     """
-    table = _open(Path(path))
+    try:
+        return _mapped(_open(Path(path)), target, task)
+    except MemoryError:
+        raise ValueError(f"a block of {path} does not fit into memory; it may be damaged") from None
+
+
+def _mapped(table: Table | _Array, target: str | int | None, task: Task | None) -> Dataset:
+    """Steps 1 and 2."""
     wanted = _find(table, target)
     levels = _Levels(table, wanted, task)  # 1
     names: tuple[str, ...] = ()
     X = y = None
-    for start, frame in table.blocks(table.names):  # 2
+    for start, frame in _blocks(table, table.names):  # 2
         _refuse_missing(table.path, frame, start)
         parts = [levels.feature(frame[c]) for c in table.names if c != wanted]
         if X is None or y is None:
             names = tuple(name for _, part in parts for name in part)
             if not names:
-                raise ValueError(f"{table.path}: there is no feature beside {wanted!r}; add one")
+                raise ValueError(
+                    f"{table.path}: there is no feature beside {shown(wanted)}; add one"
+                )
             X = mapped.room((table.n, len(names)), torch.float64).numpy()
             y = mapped.room((table.n,), levels.y_dtype).numpy()
         stop = start + len(frame)
@@ -73,6 +85,7 @@ def map_table(
         y[start:stop] = levels.target(frame[wanted])
     if X is None or y is None:
         raise ValueError(f"{table.path} has no rows; there is nothing to fit")
+    refuse_duplicates(table.path, names)
     name = table.path.stem
     return Dataset(name, X, y, names, levels.class_names, levels.ordered, str(table.path), wanted)
 
@@ -87,80 +100,54 @@ def ahead(items: Iterable[Item]) -> Iterator[Item]:
             yield item  # type: ignore[misc]
 
 
-class _Parquet:
-    """A Parquet file, read by row groups in the background."""
-
-    def __init__(self, path: Path) -> None:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        self.path = path
-        try:
-            self._file = pq.ParquetFile(path, pre_buffer=False, buffer_size=2**20)
-        except (pa.ArrowException, OSError) as error:
-            raise ValueError(f"{path} is no Parquet table: {_line(error)}") from None
-        schema = self._file.schema_arrow
-        self.names, self.n = list(schema.names), self._file.metadata.num_rows
-        nested = [field.name for field in schema if pa.types.is_nested(field.type)]
-        if nested:
-            raise ValueError(f"{path}: column {nested[0]!r} is nested; make columns of its parts")
-        if len(set(self.names)) < len(self.names):
-            raise ValueError(f"{path} has two columns of one name; rename them")
-        plain = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean)
-        self.texts = [f.name for f in schema if not any(is_a(f.type) for is_a in plain)]
-        self.whole_floats = False
-
-    def blocks(self, columns: list[str]) -> Iterator[tuple[int, Any]]:
-        """First row, and a frame of some columns."""
-        import pyarrow as pa
-
-        size, start = max(256, ENTRIES // len(columns)), 0
-        try:
-            for batch in ahead(self._file.iter_batches(size, columns=columns, use_threads=False)):
-                yield start, batch.to_pandas()
-                start += len(batch)
-        except pa.ArrowException as error:
-            raise ValueError(f"{self.path} is damaged: {_line(error)}") from None
-
-
 class _Array:
-    """A .npy file, mapped."""
+    """A .npy file, mapped; as :class:`torchlogreg.parquet.Table`."""
+
+    texts: tuple[str, ...] = ()
+    whole_floats = True
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            array: Any = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError, OSError, OverflowError) as error:
-            raise ValueError(f"{path} is no .npy array of numbers: {_line(error)}") from None
-        if not isinstance(array, np.memmap) or array.ndim != 2 or array.dtype.kind not in "biuf":
-            raise ValueError(f"{path} holds no numbers in rows and columns, which are needed")
-        self.array, (self.n, p) = array, array.shape
-        self.names, self.whole_floats = [f"x{j}" for j in range(p)], True
-        self.texts: list[str] = []
+        (self.n, p), fortran, self._dtype, start = array_layout(path)
+        if self.n == 0:  # before a name is made for each of what may be a billion columns
+            refuse_small(path, 0, ())
+        refuse_too_large(path, 200 * p, f"the names of {p} columns")
+        self.names = [f"x{j}" for j in range(p)]
+        order: Literal["C", "F"] = "F" if fortran else "C"
+        self._array = np.memmap(path, bytes_as(self._dtype), "r", start, (self.n, p), order)
 
-    def blocks(self, columns: list[str]) -> Iterator[tuple[int, Any]]:
-        """First row, and a frame of some columns."""
+    def blocks(self, columns: list[str], size: int) -> Iterator[Any]:
+        """Frames of some columns."""
         import pandas as pd
 
         which = [int(name[1:]) for name in columns]
-        size = max(256, ENTRIES // len(self.names))
         for start in range(0, self.n, size):
-            yield (
-                start,
-                pd.DataFrame(np.array(self.array[start : start + size, which]), None, columns),
-            )
+            rows = np.array(self._array[start : start + size, which])
+            yield pd.DataFrame(as_numbers(rows, self._dtype), None, columns)
+
+    def block(self, frame: Any) -> Any:
+        """A block as a frame, which it is."""
+        return frame
+
+
+def _blocks(table: Table | _Array, columns: list[str]) -> Iterator[tuple[int, Any]]:
+    """First row, and a frame of some columns; the next is read while this one is used."""
+    start = 0
+    for block in ahead(table.blocks(columns, max(256, ENTRIES // len(columns)))):
+        yield start, table.block(block)
+        start += len(block)
 
 
 class _Levels:
     """The values of the target and of columns of text, in the whole table."""
 
-    def __init__(self, table: _Parquet | _Array, wanted: str, task: Task | None) -> None:
+    def __init__(self, table: Table | _Array, wanted: str, task: Task | None) -> None:
         import pandas as pd
 
         self.wanted = wanted
         found: dict[str, Any] = {}
         read = list(dict.fromkeys([*table.texts, wanted]))
-        for start, frame in table.blocks(read):
+        for start, frame in _blocks(table, read):
             _refuse_missing(table.path, frame, start)
             for name in read:
                 if name != wanted or name in table.texts or len(found.get(name, ())) <= FEW:
@@ -169,8 +156,8 @@ class _Levels:
                     found[name] = seen.drop_duplicates()
                 if len(found[name]) > HUGE and name in table.texts:
                     raise ValueError(
-                        f"{table.path}: column {name!r} has more than {HUGE} distinct texts, too "
-                        "many for indicators; drop it, or group its levels"
+                        f"{table.path}: column {shown(name)} has more than {HUGE} distinct texts, "
+                        "too many for indicators; drop it, or group its levels"
                     )
         if not found:
             raise ValueError(f"{table.path} has no rows; there is nothing to fit")
@@ -200,27 +187,21 @@ class _Levels:
         return block[np.asarray(column.map(places), dtype=np.int64)], names
 
 
-def _open(path: Path) -> _Parquet | _Array:
+def _open(path: Path) -> Table | _Array:
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}; check the path")
     suffix = path.suffix.lower()
     if suffix not in (".parquet", ".npy"):
         raise ValueError(f"{path} cannot be mapped; scripts/convert.py makes .parquet of .csv")
-    return _Parquet(path) if suffix == ".parquet" else _Array(path)
+    return Table(path) if suffix == ".parquet" else _Array(path)
 
 
-def _find(table: _Parquet | _Array, target: str | int | None) -> str:
+def _find(table: Table | _Array, target: str | int | None) -> str:
     """The name of the target column."""
-    if isinstance(table, _Array) and target not in table.names:
-        try:
-            return table.names[int(-1 if target is None else target)]
-        except (ValueError, IndexError):
-            pass
-    if target is None:
-        raise ValueError(f"{table.path}: no target is named; there are {table.names[:20]}")
-    if str(target) not in table.names:
-        raise ValueError(f"{table.path} has no column {target!r}; there are {table.names[:20]}")
-    return str(target)
+    refuse_small(table.path, table.n, table.names)
+    if isinstance(table, _Array):
+        return table.names[find_index(table.path, table.names, target)]
+    return find_target(table.path, table.names, target)
 
 
 def _refuse_missing(path: Path, frame: Any, start: int) -> None:
@@ -233,10 +214,5 @@ def _refuse_missing(path: Path, frame: Any, start: int) -> None:
         row, column = (int(i[0]) for i in wrong.nonzero())
         raise ValueError(
             f"{path} has a missing or infinite value in row {start + row}, column "
-            f"{frame.columns[column]!r}; remove such rows or fill them in"
+            f"{shown(frame.columns[column])}; remove such rows or fill them in"
         )
-
-
-def _line(error: BaseException) -> str:
-    """The message of a library's error, without line breaks."""
-    return " ".join(str(error).split())

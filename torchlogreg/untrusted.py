@@ -7,7 +7,7 @@ import os
 import re
 import warnings
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ HEAD = 2**24
 """Bytes in which the header of a .csv must end."""
 
 BLOCK = 2**20
+
+_FIELD = re.compile(rb'[ ]*+(?:"(?:[^"]++|"")*+"[^,\r\n]*+|[^,\r\n]*+)(?:,|(?=[\r\n])|\Z)')
 
 _MARKS = {
     codecs.BOM_UTF32_LE: "UTF-32",
@@ -82,13 +84,18 @@ def one_line(error: BaseException) -> str:
     return text if len(text) <= 300 else f"{text[:297]}..."
 
 
-def check_text(path: Path) -> None:
-    """Read a .csv once, in blocks, for what pandas would misread or could not hold.
+def check_text(path: Path) -> tuple[int, int]:
+    """Read a .csv once, in blocks, for what a parser would misread.
+
+    Returns
+    -------
+    tuple of int
+        Lines at most, and columns of the header.
 
     Raises
     ------
     ValueError
-        If it is not UTF-8, holds NULs, has too long a header, or is larger than memory as numbers.
+        If it is not UTF-8, holds NULs, or has too long or too wide a header.
     """
     with open(path, "rb") as file:
         n_columns = _check_header(path, file.read(HEAD))
@@ -111,19 +118,22 @@ def check_text(path: Path) -> None:
             start += len(block)
     if decoder.getstate()[0]:
         raise ValueError(f"{path} is not UTF-8 text (it ends inside a character); save it so")
-    numbers = f"{n_lines} rows of {n_columns} columns"
-    refuse_too_large(path, max(8 * n_lines * n_columns, start), numbers)
+    return n_lines, n_columns
 
 
 def _check_header(path: Path, head: bytes) -> int:
-    """Number of columns, from the beginning of a .csv."""
+    """Number of columns, from the beginning of a .csv; line ends in quotes end no header."""
     for mark, name in _MARKS.items():
         if head.startswith(mark):
             raise ValueError(f"{path} is {name} text; save it as UTF-8")
-    header = re.split(rb"[\r\n]", head.removeprefix(codecs.BOM_UTF8).lstrip(), maxsplit=1)[0]
-    n_columns = header.count(b",") + 1
+    head = head.removeprefix(codecs.BOM_UTF8).lstrip()
+    n_columns, end = 0, 0
+    for field in _FIELD.finditer(head):
+        n_columns, end = n_columns + 1, field.end()
+        if not field[0].endswith(b","):
+            break
     refuse_too_wide(path, n_columns)
-    if len(header) >= HEAD:
+    if end >= HEAD - 3:
         raise ValueError(f"{path}: the header does not end within {HEAD >> 20} MiB; is it a table?")
     return n_columns
 
@@ -137,12 +147,20 @@ def refuse_too_wide(path: Path, n_columns: int) -> None:
         )
 
 
-def read_array(path: Path) -> NDArray[Any]:
-    """Read a .npy table (n, p) of real numbers: floats as float64, none of it by pickle.
+class Layout(NamedTuple):
+    """Where the numbers of a .npy table are, and how they are stored."""
+
+    shape: tuple[int, int]
+    fortran: bool
+    dtype: np.dtype[Any]
+    start: int
+
+
+def array_layout(path: Path) -> Layout:
+    """Look at a .npy table (n, p) of real numbers without reading them; none of it by pickle.
 
     1. The header, as numpy reads it; nothing is allocated for the shape that it claims.
     2. Refuse other kinds and dimensions, and shapes that the file has no bytes for.
-    3. The body, in native byte order.
 
     Raises
     ------
@@ -159,23 +177,43 @@ def read_array(path: Path) -> NDArray[Any]:
                 f"{path} holds {str(dtype)[:60]} {shown(shape)}, but real numbers, rows by "
                 "columns, are needed"
             )
-        size = shape[0] * shape[1]
         there = os.fstat(file.fileno()).st_size - file.tell()
-        if min(shape) < 0 or size * dtype.itemsize > there:
+        if min(shape) < 0 or shape[0] * shape[1] * dtype.itemsize > there:
             raise ValueError(
                 f"{path} is no .npy array of numbers: its header says {shown(shape)} numbers of "
                 f"{dtype.itemsize} bytes, but {there} bytes follow; it is cut short or damaged"
             )
-        refuse_too_large(path, 8 * size + 200 * shape[1], f"{shape[0]} x {shape[1]} numbers")
-        raw = np.fromfile(file, np.dtype(np.uint8) if dtype.kind == "b" else dtype, size)  # 3
-    table = raw.reshape(shape, order="F" if fortran else "C")
+        return Layout((shape[0], shape[1]), fortran, dtype, file.tell())
+
+
+def read_array(path: Path) -> NDArray[Any]:
+    """Read a .npy table, if there is room for it; floats as float64.
+
+    Raises
+    ------
+    ValueError
+        If it is not such a table, or larger than memory.
+    """
+    (n, p), fortran, dtype, start = array_layout(path)
+    refuse_too_large(path, 8 * n * p + 200 * p, f"{n} x {p} numbers")
+    raw = np.fromfile(path, bytes_as(dtype), n * p, offset=start)
+    return as_numbers(raw.reshape((n, p), order="F" if fortran else "C"), dtype)
+
+
+def bytes_as(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """What to read numbers of a file as: a byte of 2 would be a True unlike True."""
+    return np.dtype(np.uint8) if dtype.kind == "b" else dtype
+
+
+def as_numbers(stored: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Numbers as they were read, in native byte order; floats as float64, booleans as such."""
     if dtype.kind == "b":
-        truth: NDArray[Any] = table != 0  # a byte of 2 would be a True unlike True
+        truth: NDArray[Any] = stored != 0
         return truth
     # Long doubles beyond float64, or with bits of no number: not finite then, and refused as such.
     with np.errstate(over="ignore", invalid="ignore"):
         native = np.dtype(np.float64) if dtype.kind == "f" else dtype.newbyteorder("=")
-        result: NDArray[Any] = table.astype(native)
+        result: NDArray[Any] = stored.astype(native)
     return result
 
 
