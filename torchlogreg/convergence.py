@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from torchlogreg.data import Batch, pieces
+from torchlogreg.data import Batch, of_pieces
 from torchlogreg.diagnostics.closing import Closing
 from torchlogreg.diagnostics.diagnosis import Diagnosis
 from torchlogreg.diagnostics.ending import Ending
@@ -137,7 +137,7 @@ FAILURES = ("separated", "diverging", "max_epochs")
 
 def _furthest(a: Tensor, b: Tensor) -> Tensor:
     """The largest absolute difference of two tensors (n, k)."""
-    return torch.stack([(x - y).abs().max() for x, y in pieces(a, b)]).max()
+    return of_pieces(lambda x, y: (x - y).abs().max(), a, b).max()
 
 
 def _rounding(state: FitState) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -110,10 +110,13 @@ class Batch:
 
         Of sparse rows at most ``n_values`` rows.
         """
-        size = n_values // row_width(self.X)
+        return self.strips(self.block_size(n_values))
+
+    def block_size(self, n_values: int) -> int:
+        """Rows of such a block, but for the last."""
         if is_sparse(self.X):
-            size = min(n_values, SPARSE // row_width(self.X))
-        return self.strips(size)
+            return max(1, min(n_values, SPARSE // row_width(self.X)))
+        return max(1, n_values // row_width(self.X))
 
     def strips(self, size: int) -> Iterator[Batch]:
         """Consecutive views of at most ``size`` rows, and at least one."""
@@ -129,6 +132,14 @@ class Batch:
 def pieces(*parts: Tensor, size: int = 2**20) -> Iterator[tuple[Tensor, ...]]:
     """The same consecutive rows of several tensors: what is computed of a piece stays small."""
     return zip(*(torch.split(part, size) for part in parts), strict=True)
+
+
+def of_pieces(work: Callable[..., Tensor], *parts: Tensor, size: int = 2**20) -> Tensor:
+    """A number for each piece, (m,); made at once, so that no piece's memory is cut up by it."""
+    found = parts[0].new_empty(-(-len(parts[0]) // size))
+    for i, piece in enumerate(pieces(*parts, size=size)):
+        found[i] = work(*piece)
+    return found
 
 
 def minibatches(

@@ -81,14 +81,14 @@ def _own_rows(
             f"X has {X.shape[1]} columns, but {type(model).__name__} was made for "
             f"{model.n_features}; make the model with n_features={X.shape[1]}"
         )
+    rooms = Rooms() if on_disk and like.device.type == "cpu" else None
     y = as_tensor(y, "the target", like.device)
     if len(y) != n:
         raise ValueError(f"X has {n} rows, but the target has {len(y)}; they must match")
-    y = model.target(y) if own_target else _finite(y, "the target")
+    y = _target(model, y, rooms) if own_target else _finite(y, "the target")
     if y.is_floating_point():
         y = y.to(like.dtype)
     offset = None if offset is None else _as_offset(offset, n, like)
-    rooms = Rooms() if on_disk and like.device.type == "cpu" else None
     data = Batch(X, y, like.detach(), offset, squares=squares, rooms=rooms)
     if sample_weight is None:
         return replace(data, sample_weight=data.room().fill_(1.0))
@@ -96,6 +96,22 @@ def _own_rows(
     weights = checked_weights(weights, n, "sample_weight")
     weights = weights if weights.is_floating_point() else weights.to(like.dtype)
     return replace(data, sample_weight=weights)
+
+
+def _target(model: Model, y: Tensor, rooms: Rooms | None) -> Tensor:
+    """What the model's loss takes; beside mapped rows one stretch on disk, made piece by piece."""
+    if rooms is None or (y.is_contiguous() and y.dtype == model.weight.dtype):
+        return model.target(y)
+    made = None
+    try:
+        for start in range(0, len(y), BLOCK):
+            part = model.target(y[start : start + BLOCK])
+            shape = (len(y), *part.shape[1:])
+            made = rooms.tensor(shape, part.dtype) if made is None else made
+            made[start : start + BLOCK] = part
+    except ValueError:
+        pass  # it speaks of rows of a piece
+    return model.target(y) if made is None else made
 
 
 def as_matrix(X: Any, like: Tensor) -> Tensor:
@@ -261,12 +277,14 @@ def refuse_one_class(model: Model, data: Batch) -> None:
     low, high = torch.aminmax(y)
     if data.total is None and float(low) < float(high) and float(weights.min()) > 0:
         return
-    counted = y[weights > 0].double()  # none, maybe, of one rank's rows
-    far = counted.new_full((1,), torch.inf)
-    first = data.least(torch.cat((counted, far)).min())
-    last = data.largest(torch.cat((counted, -far)).max())
+    n_counted, ends = len(y), torch.stack((low, high)).double()
+    if not float(weights.min()) > 0:
+        counted = y[weights > 0].double()
+        n_counted, none = len(counted), ends.new_tensor((torch.inf, -torch.inf))
+        ends = torch.stack(torch.aminmax(counted)) if n_counted else none  # of this rank's rows
+    first, last = data.least(ends[0]), data.largest(ends[1])
     if float(first) == float(last) == int(first):
-        n_counted = int(data.summed(torch.tensor(len(counted), device=y.device)))
+        n_counted = int(data.summed(torch.tensor(n_counted, device=y.device)))
         raise ValueError(
             f"all {n_counted} rows with weight are of class {int(first)}; at least two classes "
             "are needed to tell them apart"

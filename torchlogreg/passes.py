@@ -186,15 +186,16 @@ def sums_of(model: Model, loss: Loss, batch: Batch) -> Sums | None:
         )
     if not _has_closed_form(model, loss, batch.y):
         return None
-    eta, losses, start, parts = batch.room(len(model.intercepts())), batch.room(), 0, []
-    for block in batch.blocks(BLOCK):
-        found = _closed(model, loss, block)
-        eta[start : start + len(block)] = found.eta
-        losses[start : start + len(block)] = found.losses
-        parts.append(found[:3])
-        start += len(block)
-    value, by_weight, by_intercepts = (torch.stack(c).sum(0) for c in zip(*parts, strict=True))
-    return Sums(value, by_weight, by_intercepts, eta, losses)
+    eta, losses = batch.room(len(model.intercepts())), batch.room()
+    m, k, size = model.weight.numel(), eta.shape[1], batch.block_size(BLOCK)
+    # Made at once: small tensors that outlive a block cut up the memory that the next would take.
+    sums = eta.new_empty(-(-len(batch) // size), 1 + m + k)
+    for i, block in enumerate(batch.strips(size)):
+        found, rows = _closed(model, loss, block), slice(i * size, i * size + len(block))
+        eta[rows], losses[rows] = found.eta, found.losses
+        torch.cat([part.flatten() for part in found[:3]], out=sums[i])
+    value, by_weight, by_intercepts = sums.sum(0).split((1, m, k))
+    return Sums(value[0], by_weight.view_as(model.weight), by_intercepts, eta, losses)
 
 
 def flat_gradient(model: Model, params: list[nn.Parameter], sums: Sums) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -16,10 +18,10 @@ def mean_one(factor: Tensor) -> Tensor:
 
 def mean_one_on(data: Batch, factor: Tensor) -> Tensor:
     """:func:`mean_one` over the rows of all ranks, of which these (n,) are the ones of ``data``."""
-    if data.total is None:
-        return mean_one(factor)
-    factor = factor / data.largest(factor.max())
-    return factor * (data.total / data.summed(factor.sum()))
+    beside = data.mapped and factor.dtype == data.X.dtype
+    scaled = data.room() if beside else torch.empty_like(factor)
+    torch.div(factor, data.largest(factor.max()), out=scaled)
+    return scaled.mul_(data.n / data.summed(scaled.sum()))
 
 
 def checked_weights(weights: Tensor, n: int, name: str) -> Tensor:
@@ -35,13 +37,14 @@ def checked_weights(weights: Tensor, n: int, name: str) -> Tensor:
             f"{name} has shape {tuple(weights.shape)}, but one weight for each of the {n} rows is "
             "needed"
         )
-    wrong = ~((weights >= 0) & torch.isfinite(weights))
-    if bool(wrong.any()):
+    least, most = (float(end) for end in torch.aminmax(weights))  # NaN is neither
+    if not (least >= 0 and most < math.inf):
+        wrong = ~((weights >= 0) & torch.isfinite(weights))
         row = int(wrong.nonzero()[0])
         raise ValueError(
             f"{name}: row {row} has weight {weights[row].item():g}, but weights are finite and "
             "not negative; give 0 to leave a row out"
         )
-    if not bool(weights.any()):
+    if not most:
         raise ValueError(f"{name}: all weights are zero from row 0 on, so nothing is left to fit")
     return weights

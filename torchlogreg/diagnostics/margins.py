@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from torchlogreg.data import pieces
+from torchlogreg.data import of_pieces
 from torchlogreg.diagnostics.problem import Problem
 from torchlogreg.models import OrdinalRegression
 
@@ -29,8 +29,8 @@ def told_apart(problem: Problem) -> bool:
     elif not isinstance(model, OrdinalRegression):
         # On its own side a row's class is the likeliest: cheap to refute where one is far from it.
         likely = math.log(model.n_classes or 2) + 1e-6
-        wrong = torch.stack(
-            [torch.dot((x > likely).to(x), w) for x, w in pieces(losses, data.sample_weight)]
+        wrong = of_pieces(
+            lambda x, w: torch.dot((x > likely).to(x), w), losses, data.sample_weight
         ).sum()
         if bool(data.largest(wrong) > 0):
             return False

@@ -10,7 +10,7 @@ from torchlogreg.kernels.interface import compiled
 
 def columns_available(X: Tensor) -> bool:
     """Whether :func:`columns`, and coordinate descent over them, are compiled for this matrix."""
-    return compiled(X)
+    return compiled(X) and X.is_contiguous()
 
 
 def columns(X: Tensor, which: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from torchlogreg.base import Model
 from torchlogreg.cumulative import log1mexp
 from torchlogreg.data import Batch
 from torchlogreg.kernels import triton_sums
-from torchlogreg.kernels.parts import cut, share
+from torchlogreg.kernels.strips import as_array, over_strips, squares, swept, upper_gram
 from torchlogreg.losses import Loss
 from torchlogreg.models import (
     LinearRegression,
@@ -42,7 +42,6 @@ MODELS: dict[str, tuple[type[Model], ...]] = {
     "ordinal": (OrdinalRegression,),
 }
 DTYPES = (torch.float64, torch.float32)
-BLOCK_BYTES = 2**17  # rows in the second-level cache, read once for the scores and once for S' X
 WIDEST_GRAM = 512
 
 SMALLEST: ContextVar[int] = ContextVar("SMALLEST", default=2**20)
@@ -114,7 +113,7 @@ def compiled(X: Tensor) -> bool:
         and X.device.type == "cpu"
         and _plain(X, X.dtype)
         and X.ndim == 2
-        and X.is_contiguous()
+        and (X.is_contiguous() or X.stride(1) == 1)  # rows with gaps are copied, strip by strip
         and _installed()
         and os.environ.get("TORCHLOGREG_KERNELS") != "off"
     )
@@ -157,22 +156,16 @@ def evaluate(
     kind = KINDS[loss]
     if triton_sums.available(X):
         return Sums(*triton_sums.evaluate(kind, X, y, sample_weight, weight, intercepts, offset))
-    from torchlogreg.kernels.sweeps import SWEEPS
-
-    (n, p), r, k = X.shape, weight.shape[0], intercepts.shape[0]
-    parts, size = cut(n, n * p * r)
+    n, k = len(X), len(intercepts)
     eta, per_row = (X.new_empty(n, k), X.new_empty(n)) if out is None else out
-    sums = np.empty((parts, 1 + r * p + k))
     shift = X.new_empty(n, 0) if offset is None else offset.reshape(n, -1)
     table = _gaps(intercepts) if kind == "ordinal" else X.new_empty(2, 0)
-    arrays = [
-        _array(t) for t in (X, y, sample_weight, shift, weight, intercepts, table, eta, per_row)
-    ]
-    run, height = SWEEPS[kind], _height(X) if r > 1 else _height(X, 2 * BLOCK_BYTES, 1024)
-    share(lambda first, last: run(first, last, size, height, *arrays, sums), parts)
-    total = torch.from_numpy(sums.sum(0)).to(X.dtype)
-    by_weight = total[1 : 1 + r * p].reshape(r, p)
-    return Sums(total[0], by_weight, total[1 + r * p :], eta, per_row)
+    by_row = [as_array(t) for t in (y, sample_weight, shift, eta, per_row)]
+    shared = [as_array(t) for t in (weight, intercepts, table)]
+    sums = over_strips(X, lambda part, rows: swept(kind, part, rows, by_row, shared))
+    total = sums.to(X.dtype)
+    by_weight = total[1 : 1 + weight.numel()].reshape(weight.shape)
+    return Sums(total[0], by_weight, total[1 + weight.numel() :], eta, per_row)
 
 
 def gram(X: Tensor, sample_weight: Tensor) -> Tensor:
@@ -185,14 +178,8 @@ def gram(X: Tensor, sample_weight: Tensor) -> Tensor:
     sample_weight : Tensor, shape (n,)
         Any sign.
     """
-    from torchlogreg.kernels.sweeps import GRAM
-
-    n, p = X.shape
-    parts, size = cut(n, n * p, limit=16)
-    sums = np.empty((parts, p, p))
-    rows, d, height = _array(X), _array(sample_weight), _height(X)
-    share(lambda first, last: GRAM(first, last, size, height, rows, d, sums), parts)
-    upper = np.triu(sums.sum(0))
+    d = as_array(sample_weight)
+    upper = over_strips(X, lambda part, rows: upper_gram(part, d[rows])).numpy()
     return torch.from_numpy(upper + np.triu(upper, 1).T).to(X.dtype)
 
 
@@ -209,13 +196,7 @@ def column_squares(X: Tensor) -> Tensor:
     X : Tensor, shape (n, p)
         One for which :func:`squares_available` holds.
     """
-    from torchlogreg.kernels.sweeps import SQUARES
-
-    n, p = X.shape
-    parts, size = cut(n, n * p)
-    sums, rows = np.empty((parts, p)), _array(X)
-    share(lambda first, last: SQUARES(first, last, size, rows, sums), parts)
-    return torch.from_numpy(sums.sum(0))
+    return over_strips(X, lambda part, _: squares(part))
 
 
 @contextmanager
@@ -264,17 +245,6 @@ def _plain(tensor: Tensor, dtype: torch.dtype) -> bool:
         and tensor.layout == torch.strided
         and not tensor.requires_grad
     )
-
-
-def _array(tensor: Tensor) -> np.ndarray[Any, Any]:
-    """The same memory, or a contiguous copy; ``X`` has been found contiguous."""
-    array: np.ndarray[Any, Any] = tensor.detach().contiguous().numpy()
-    return array
-
-
-def _height(X: Tensor, size: int = BLOCK_BYTES, most: int = 128) -> int:
-    """Rows of a block: what fits the cache, an even number of tiles; each block costs 0.6 us."""
-    return max(8, min(most, size // (X.shape[1] * X.element_size()) // 8 * 8))
 
 
 @torch.no_grad()

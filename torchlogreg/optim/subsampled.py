@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from torchlogreg.data import pieces
+from torchlogreg.data import of_pieces
 from torchlogreg.kernels import for_parts_of
 from torchlogreg.objective import Closure
 from torchlogreg.optim.centring import Centred, near_zero
@@ -188,8 +188,8 @@ def _rounding(closure: Closure) -> float:
     parameter, if the curvature of every row is one fourth: no more than rounding leaves."""
     batch = closure.batch
     eta, _ = closure.objective.rows(batch)
-    parts = [torch.dot(w, e.square().sum(1)) for w, e in pieces(batch.sample_weight, eta)]
-    square = batch.summed(torch.stack(parts).sum()) / batch.n
+    parts = of_pieces(lambda w, e: torch.dot(w, e.square().sum(1)), batch.sample_weight, eta)
+    square = batch.summed(parts.sum()) / batch.n
     P = _n_params(closure)
     return P * float(square) * (torch.finfo(eta.dtype).eps / 4) ** 2
 
