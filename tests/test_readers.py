@@ -159,6 +159,12 @@ def test_spaces_after_commas_and_a_byte_order_mark_are_skipped(tmp_path):
     assert data.feature_names == ("a", "b=v") and data.class_names == ("no", "yes")
 
 
+def test_a_column_may_be_called_what_a_field_may_not(tmp_path):
+    """Sodium, ``NA``, was "a column without a name"."""
+    path = write(tmp_path, "NA,None,y\n1,3,no\n2,4,yes\n")
+    assert read_table(path, "y").feature_names == ("NA", "None")
+
+
 def test_a_path_may_be_text_and_its_suffix_in_capitals(tmp_path):
     path = write(tmp_path, "a,y\n1,0\n2,1\n", "TABLE.CSV")
     assert len(read_table(str(path), "y")) == 2
@@ -178,6 +184,8 @@ BAD_CSV = {
     "misspelt": ("age,price\n1,0\n", "prise", "no column 'prise'; did you mean 'price'"),
     "nothing near": ("age,price\n1,0\n", "qqq", "there are 'age', 'price'"),
     "missing": ("a,b,y\n1,2,0\n,3,1\n4,,1\n", "y", r"'a' \(first in row 1\), 'b' \(first in row 2"),
+    # pandas reads this "NA" as text, because of the long number beside it.
+    "missing among text": (f"a,y\n1,b\n2,NA\n3,{'9' * 30}\n4,b\n", "y", r"'y' \(first in row 1"),
     "missing target": ("a,y\n1,no\n2,\n", "y", r"missing .* in 'y' \(first in row 1\)"),
     "infinite": ("a,y\n1,0\n2,1\ninf,1\n", "y", r"infinite values in 'a' \(first in row 2\)"),
     "many missing": (

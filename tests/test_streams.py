@@ -88,8 +88,12 @@ def test_types_are_settled_over_the_whole_file(late, kind, tmp_path, monkeypatch
 HOSTILE = {
     "ragged": (b"a,b\n1,2\n1\n", "Expected 2 columns"),
     "encoding": (b"a,b\n1,\xff\xfe\n", "UTF"),
-    "repeated": (b"a,a\n1,2\n", "name of its own"),
-    "nameless": (b"a,\n1,2\n", "name of its own"),
+    "a NUL": (b"a,b\n1\x00,2\n", "NUL"),
+    "repeated": (b"a,a\n1,2\n", "more than one column called 'a'"),
+    "nameless": (b"a,\n1,2\n", "column 1 has no name"),
+    "a long name": (b"a" * 10_000 + b",b\n1,2\n", "10000 characters"),
+    "wide": (b"," * 10**6 + b"\n", "1000001 columns"),
+    "wide behind quotes": (b'"\n"' + b"," * 10**6 + b"\n", "1000001 columns"),
     "no rows": (b"a,b\n", "no rows"),
     "empty": (b"", "no regular table"),
 }
@@ -102,6 +106,29 @@ def test_a_csv_that_is_no_table_is_refused_and_leaves_nothing(content, says, tmp
         csv_to_parquet(tmp_path / "t.csv", tmp_path / "t.parquet")
     assert "\n" not in str(error.value)
     assert [p.name for p in tmp_path.iterdir()] == ["t.csv"]
+
+
+def test_a_field_may_go_over_lines_and_blocks(tmp_path, monkeypatch):
+    # Blocks ended at any line end, so that a quoted one became a row of its own.
+    monkeypatch.setattr("torchlogreg.csv_to_parquet.BLOCK", 2**10)
+    lines = [f'{i},"one\ntwo",{i % 2}' for i in range(3000)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,c", *lines, ""]))
+    assert csv_to_parquet(tmp_path / "t.csv", tmp_path / "t.parquet") == 3000
+
+
+@pytest.mark.parametrize("field", ["0x10", "1_000", "", "NA", " 7", "1e400", "True", "9" * 30, "x"])
+def test_a_field_is_the_same_by_way_of_parquet(tmp_path, field):
+    (tmp_path / "t.csv").write_text(f"a, b,c\n{field},1,0\n2,2,1\n3,3,1\n")
+    csv_to_parquet(tmp_path / "t.csv", tmp_path / "t.parquet")
+    found = []
+    for name, read in (("t.csv", read_table), ("t.parquet", read_table), ("t.parquet", map_table)):
+        try:
+            data = read(tmp_path / name, "c")
+            found.append((data.feature_names, data.X.tolist()))
+        except ValueError as error:
+            assert "missing or infinite value" in str(error)
+            found.append("missing or infinite")
+    assert found[0] == found[1] == found[2]
 
 
 def hole(path: Path) -> None:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from torchlogreg.readers import MISSING, named
+from torchlogreg.untrusted import check_text, one_line
 
 BLOCK = 2**22
 """Bytes of text in a block."""
 
 TYPES = ("int64", "float64", "bool", "string")
 """What a column can be: the first that all its fields are."""
-
-MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "n/a", "#N/A")
 
 
 def csv_to_parquet(source: str | os.PathLike[str], path: str | os.PathLike[str]) -> int:
@@ -50,17 +50,17 @@ def csv_to_parquet(source: str | os.PathLike[str], path: str | os.PathLike[str])
     source, path = Path(source), Path(path)
     if not source.is_file():
         raise FileNotFoundError(f"there is no file {source}; check the path")
+    check_text(source)
     schema, n = _settled(source)  # 1
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with pq.ParquetWriter(name, schema) as writer:  # 2
+        with pq.ParquetWriter(temporary, schema) as writer:  # 2
             for block in _blocks(source):
                 arrays = [_cast(c, t) for c, t in zip(block.columns, schema.types, strict=True)]
                 writer.write_batch(type(block).from_arrays(arrays, schema=schema))
-        os.replace(name, path)
+        os.replace(temporary, path)
     finally:
-        Path(name).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
     return n
 
 
@@ -72,7 +72,7 @@ def _settled(source: Path) -> tuple[Any, int]:
     names: list[str] = []
     n = 0
     for block in _blocks(source):
-        names = block.schema.names
+        names = names or named(source, block.schema.names)
         kinds = kinds or [0] * len(names)
         for j, column in enumerate(block.columns):
             while not _fits(column, TYPES[kinds[j]]):
@@ -84,25 +84,25 @@ def _settled(source: Path) -> tuple[Any, int]:
 
 
 def _blocks(source: Path) -> Iterator[Any]:
-    """Record batches of text."""
+    """Record batches of text without the spaces before it; fields of ``MISSING`` are nulls."""
     import pyarrow as pa
+    import pyarrow.compute as pc
     from pyarrow import csv
 
     reading = csv.ReadOptions(block_size=BLOCK, use_threads=False)
+    parsing = csv.ParseOptions(newlines_in_values=True)
     try:
-        names = csv.open_csv(source, read_options=reading).schema.names
-        if len(set(names)) < len(names) or "" in names:
-            raise ValueError(f"{source}: every column needs a name of its own, not {names[:20]}")
-        texts = csv.ConvertOptions(
-            column_types=dict.fromkeys(names, pa.string()),
-            null_values=list(MISSING),
-            strings_can_be_null=True,
-            quoted_strings_can_be_null=False,
-        )
-        yield from csv.open_csv(source, read_options=reading, convert_options=texts)
+        names = csv.open_csv(source, reading, parsing).schema.names
+        texts = csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()))
+        for block in csv.open_csv(source, reading, parsing, texts):
+            columns = [pc.utf8_ltrim(column, " ") for column in block.columns]
+            empty = [pc.is_in(column, pa.array(MISSING)) for column in columns]
+            yield pa.RecordBatch.from_arrays(
+                [pc.if_else(e, None, c) for e, c in zip(empty, columns, strict=True)],
+                [name.lstrip(" ") for name in names],
+            )
     except (pa.ArrowException, UnicodeDecodeError) as error:
-        what = " ".join(str(error).split())[:300]
-        raise ValueError(f"{source} is no regular table of UTF-8 text: {what}") from None
+        raise ValueError(f"{source} is no regular table: {one_line(error)}") from None
 
 
 def _fits(column: Any, kind: str) -> bool:
@@ -123,6 +123,8 @@ def _cast(column: Any, kind: Any) -> Any:
     if pa.types.is_string(kind):
         return column
     column = pc.utf8_trim_whitespace(column)
+    if pa.types.is_integer(kind) and pc.any(pc.match_substring_regex(column, "[xX]")).as_py():
+        raise pa.ArrowInvalid("hexadecimal is text, as for pandas")
     if pa.types.is_boolean(kind):
         column = pc.utf8_lower(column)
         words = pc.is_in(column, pa.array(["true", "false", None]))

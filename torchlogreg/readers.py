@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,6 +27,12 @@ from torchlogreg.parquet import Table
 from torchlogreg.untrusted import check_text, one_line, read_array, refuse_too_large, shown
 
 SUFFIXES = (".csv", ".parquet", ".npy")
+
+MISSING = (
+    *("", "NA", "N/A", "n/a", "<NA>", "#NA", "#N/A", "#N/A N/A", "NULL", "null", "None"),
+    *("NaN", "-NaN", "nan", "-nan", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
+)
+"""Fields of a .csv that stand for nothing, as pandas has them."""
 
 
 def read_table(
@@ -118,7 +125,8 @@ def _read_csv(path: Path) -> Any:
     refuse_too_large(path, size, f"{n_lines} rows of {n_columns} columns")
     try:
         # pandas renames repeated columns, so the header is looked at as it stands.
-        header = pd.read_csv(path, header=None, nrows=1, dtype=str, skipinitialspace=True).iloc[0]
+        as_is = {"header": None, "nrows": 1, "dtype": str, "keep_default_na": False}
+        header = pd.read_csv(path, skipinitialspace=True, **as_is).iloc[0]
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
             frame = pd.read_csv(path, index_col=False, low_memory=False, skipinitialspace=True)
@@ -126,14 +134,29 @@ def _read_csv(path: Path) -> Any:
         raise ValueError(f"{path} is empty; a header and rows are needed") from None
     except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
         raise ValueError(f"{path} is no regular table: {one_line(error)}") from None
-    if header.isna().any():
-        column = int(np.flatnonzero(header.isna())[0])
-        raise ValueError(
-            f"{path}: column {column} has no name; name it, or remove it if it only numbers rows"
-        )
-    checked_names(path, header)
-    frame.columns = checked_names(path, frame.columns)
+    named(path, header)
+    frame.columns = named(path, frame.columns)
+    for name in frame.columns[[not pd.api.types.is_numeric_dtype(kind) for kind in frame.dtypes]]:
+        # Beside text and an integer of 20 digits, pandas leaves "NA" and the like as they are.
+        frame[name] = frame[name].mask(frame[name].isin(MISSING))
     return frame
+
+
+def named(path: Path, header: Iterable[str]) -> list[str]:
+    """Printable names, one for each column of a .csv.
+
+    Raises
+    ------
+    ValueError
+        If one is empty, too long, or there twice.
+    """
+    names = checked_names(path, header)
+    if "" in names:
+        raise ValueError(
+            f"{path}: column {names.index('')} has no name; name it, or remove it if it only "
+            "numbers rows"
+        )
+    return names
 
 
 def _read_npy(path: Path, target: str | int | None, task: Task | None) -> Dataset:
