@@ -11,7 +11,17 @@ import numpy as np
 import pytest
 import torch
 
-from torchlogreg import L2, LinearRegression, LogisticRegression, SoftmaxRegression, fit, infer
+from torchlogreg import (
+    L2,
+    LinearRegression,
+    LogisticRegression,
+    OrdinalRegression,
+    SoftmaxRegression,
+    fit,
+    infer,
+    inputs,
+    passes,
+)
 from torchlogreg import mapped as mapping
 from torchlogreg.inputs import as_tensor, make_data
 from torchlogreg.mapped import is_mapped, room, shared
@@ -84,12 +94,18 @@ def test_a_file_larger_than_memory_is_mapped(tmp_path):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(
     "make",
-    [LogisticRegression, LinearRegression, lambda p, dtype: SoftmaxRegression(p, 2, dtype=dtype)],
-    ids=["logistic", "linear", "softmax"],
+    [
+        LogisticRegression,
+        LinearRegression,
+        lambda p, dtype: SoftmaxRegression(p, 2, dtype=dtype),
+        lambda p, dtype: OrdinalRegression(p, 2, dtype=dtype),
+    ],
+    ids=["logistic", "linear", "softmax", "ordinal"],
 )
 @pytest.mark.parametrize("optimizer", [None, "lbfgs", "newton"])
 def test_a_mapped_fit_is_the_one_in_memory(make, dtype, optimizer, tmp_path, monkeypatch):
     monkeypatch.setattr(mapping, "LARGE", 1)  # everything that is made of rows goes to disk
+    monkeypatch.setattr(passes, "BLOCK", 100)  # thirteen blocks
     table = np.load(saved(tmp_path, dtype=dtype), mmap_mode="r")
     single, found = dtype is np.float32, []
     tol = 1e-3 if single else 1e-6
@@ -98,6 +114,35 @@ def test_a_mapped_fit_is_the_one_in_memory(make, dtype, optimizer, tmp_path, mon
         fit(model, rows[:, :-1], rows[:, -1], penalty=L2(0.01), optimizer=optimizer, tol=tol)
         found.append(model.weight.detach())
     assert torch.allclose(*found, rtol=1e-4 if single else 1e-12, atol=0)
+
+
+@pytest.mark.parametrize("labels", [np.float64, np.int64, np.float32])
+def test_mapped_weights_offsets_and_labels_are_those_in_memory(labels, tmp_path, monkeypatch):
+    monkeypatch.setattr(mapping, "LARGE", 1)
+    monkeypatch.setattr(inputs, "BLOCK", 64)
+    table = np.load(saved(tmp_path), mmap_mode="r")
+    beside = np.lib.format.open_memmap(tmp_path / "beside.npy", "w+", np.float64, (400, 2))
+    beside[:] = np.random.default_rng(1).uniform(size=(400, 2))
+    y = np.lib.format.open_memmap(tmp_path / "y.npy", "w+", labels, (400,))
+    y[:] = table[:, -1]
+    found = []
+    for copied in (lambda a: a, np.array):
+        model = LogisticRegression(3, dtype=torch.float64)
+        weight, offset = copied(beside[:, 0]), copied(beside[:, 1])
+        X = copied(table[:, :-1])
+        result = fit(model, X, copied(y), sample_weight=weight, offset=offset)
+        assert result.converged
+        found.append(torch.cat((model.weight.detach().flatten(), result.sample_weight)))
+    assert torch.allclose(*found, rtol=1e-12, atol=0)
+
+
+def test_a_bad_label_of_mapped_rows_is_named_by_its_row_in_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(inputs, "BLOCK", 64)
+    table = np.load(saved(tmp_path), mmap_mode="r+")
+    table[300, -1] = 7.0
+    model = LogisticRegression(3, dtype=torch.float64)
+    with pytest.raises(ValueError, match="row 300: target 7 is neither"):
+        fit(model, table[:, :-1], table[:, -1])
 
 
 def test_standard_errors_of_mapped_rows_are_those_in_memory(tmp_path, monkeypatch):

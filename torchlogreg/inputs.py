@@ -102,16 +102,14 @@ def _target(model: Model, y: Tensor, rooms: Rooms | None) -> Tensor:
     """What the model's loss takes; beside mapped rows one stretch on disk, made piece by piece."""
     if rooms is None or (y.is_contiguous() and y.dtype == model.weight.dtype):
         return model.target(y)
-    made = None
     try:
+        first = model.target(y[:1])
+        made = rooms.tensor((len(y), *first.shape[1:]), first.dtype)
         for start in range(0, len(y), BLOCK):
-            part = model.target(y[start : start + BLOCK])
-            shape = (len(y), *part.shape[1:])
-            made = rooms.tensor(shape, part.dtype) if made is None else made
-            made[start : start + BLOCK] = part
-    except ValueError:
-        pass  # it speaks of rows of a piece
-    return model.target(y) if made is None else made
+            made[start : start + BLOCK] = model.target(y[start : start + BLOCK])
+    except ValueError:  # it speaks of rows of a piece
+        return model.target(y)
+    return made
 
 
 def as_matrix(X: Any, like: Tensor) -> Tensor:
@@ -246,6 +244,8 @@ def _as_offset(offset: Any, n: int, like: Tensor) -> Tensor:
 
 def _finite(tensor: Tensor, name: str) -> Tensor:
     """``tensor``, or an error that names its first row with NaN or infinity."""
+    if len(tensor) and all(math.isfinite(end) for end in torch.aminmax(tensor)):
+        return tensor
     wrong = ~torch.isfinite(tensor)
     if bool(wrong.any()):
         index = wrong.nonzero()[0].tolist()

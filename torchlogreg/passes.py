@@ -9,6 +9,7 @@ Three ways to them, each tested against the others; the first that can is taken.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -88,25 +89,56 @@ def evaluate(
             sums = sums_of(model, loss, batch)
             if sums is not None:
                 return _assemble(model, penalty, params, batch, sums)
+    whole = penalty is not None and penalty.needs_rows and batch.total is None
+    if not whole:
+        both, eta, losses = _by_autograd(model, loss, params, batch)
+        return finished(model, penalty, batch, both[0], both[1:], eta, losses)
     with torch.enable_grad():
-        eta = model(batch.X, batch.offset)
-        losses = loss(eta, batch.y)
-        if losses.shape != batch.sample_weight.shape:
-            raise ValueError(
-                f"the loss returned shape {tuple(losses.shape)} for {len(batch)} rows, but one "
-                "number per row is needed; reduce nothing"
-            )
-        loss_sum = torch.dot(batch.sample_weight, losses)
-        if batch.total is not None:
-            gradients = torch.autograd.grad(
-                loss_sum, params, allow_unused=True, materialize_grads=True
-            )
-            flat = torch.cat([g.flatten() for g in gradients])
-            return finished(model, penalty, batch, loss_sum, flat, eta.detach(), losses.detach())
+        eta, losses = _forward(model, loss, batch)
         value = total(model, penalty, batch, eta, losses, smooth_only=True)
-        gradients = torch.autograd.grad(value, params, allow_unused=True, materialize_grads=True)
-    flat = torch.cat([g.flatten() for g in gradients])
+        flat = _derivatives(value, params)
     return Found(value.detach(), flat, eta.detach(), losses.detach())
+
+
+def _by_autograd(
+    model: Model, loss: Loss, params: list[nn.Parameter], batch: Batch
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Weighted sums of losses and of their gradients (1 + P,), eta (n, k), losses (n,).
+
+    Of mapped rows block by block, since they need not fit into memory.
+    """
+    if not batch.mapped:
+        with torch.enable_grad():
+            eta, losses = _forward(model, loss, batch)
+            value = torch.dot(batch.sample_weight, losses)
+            sums = torch.cat((value.detach().view(1), _derivatives(value, params)))
+        return sums, eta.detach(), losses.detach()
+    size, n_params = batch.block_size(BLOCK), sum(p.numel() for p in params)
+    parts = batch.sample_weight.new_empty(-(-len(batch) // size), 1 + n_params)
+    all_eta, all_losses = batch.room(len(model.intercepts())), batch.room()
+    for i, block in enumerate(batch.strips(size)):
+        rows = slice(i * size, i * size + len(block))
+        in_memory = replace(block, rooms=None)
+        parts[i], all_eta[rows], all_losses[rows] = _by_autograd(model, loss, params, in_memory)
+    return parts.sum(0), all_eta, all_losses
+
+
+def _forward(model: Model, loss: Loss, batch: Batch) -> tuple[Tensor, Tensor]:
+    """eta (n, k) and losses (n,), or an error if these are not one number a row."""
+    eta = model(batch.X, batch.offset)
+    losses = loss(eta, batch.y)
+    if losses.shape != batch.sample_weight.shape:
+        raise ValueError(
+            f"the loss returned shape {tuple(losses.shape)} for {len(batch)} rows, but one "
+            "number per row is needed; reduce nothing"
+        )
+    return eta, losses
+
+
+def _derivatives(value: Tensor, params: list[nn.Parameter]) -> Tensor:
+    """By the parameters, (P,)."""
+    found = torch.autograd.grad(value, params, allow_unused=True, materialize_grads=True)
+    return torch.cat([part.flatten() for part in found])
 
 
 def total(
@@ -194,8 +226,8 @@ def sums_of(model: Model, loss: Loss, batch: Batch) -> Sums | None:
         found, rows = _closed(model, loss, block), slice(i * size, i * size + len(block))
         eta[rows], losses[rows] = found.eta, found.losses
         torch.cat([part.flatten() for part in found[:3]], out=sums[i])
-    value, by_weight, by_intercepts = sums.sum(0).split((1, m, k))
-    return Sums(value[0], by_weight.view_as(model.weight), by_intercepts, eta, losses)
+    flat = sums.sum(0)
+    return Sums(flat[0], flat[1 : 1 + m].view_as(model.weight), flat[1 + m :], eta, losses)
 
 
 def flat_gradient(model: Model, params: list[nn.Parameter], sums: Sums) -> Tensor:

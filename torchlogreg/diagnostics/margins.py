@@ -11,6 +11,9 @@ from torchlogreg.data import of_pieces
 from torchlogreg.diagnostics.problem import Problem
 from torchlogreg.models import OrdinalRegression
 
+BLOCK = 2**22
+"""Entries of ``X`` looked at together."""
+
 
 @torch.no_grad()
 def told_apart(problem: Problem) -> bool:
@@ -24,9 +27,7 @@ def told_apart(problem: Problem) -> bool:
     if problem.penalised or not problem.asks_for_rows or data.y.ndim == 2:
         return False
     eta, losses = objective.rows(data)
-    if data.offset is not None:
-        eta = model(data.X)  # the offset would not grow with the parameters
-    elif not isinstance(model, OrdinalRegression):
+    if data.offset is None and not isinstance(model, OrdinalRegression):
         # On its own side a row's class is the likeliest: cheap to refute where one is far from it.
         likely = math.log(model.n_classes or 2) + 1e-6
         wrong = of_pieces(
@@ -34,9 +35,15 @@ def told_apart(problem: Problem) -> bool:
         ).sum()
         if bool(data.largest(wrong) > 0):
             return False
-    margins = class_margins(eta, data.y, model.n_classes or 0)
-    inside = (margins[data.sample_weight > 0] > 0).all()
-    return bool(inside if data.total is None else data.least(inside.int()))
+    inside, size = True, data.block_size(BLOCK)
+    for i, block in enumerate(data.strips(size)):
+        # Without the offset, which would not grow with the parameters.
+        own = eta[i * size : (i + 1) * size] if data.offset is None else model(block.X)
+        margins = class_margins(own, block.y, model.n_classes or 0)
+        inside = bool((margins[block.sample_weight > 0] > 0).all())
+        if not inside:
+            break
+    return inside if data.total is None else bool(data.least(torch.tensor(int(inside))))
 
 
 def class_margins(eta: Tensor, y: Tensor, n_classes: int) -> Tensor:
