@@ -228,17 +228,17 @@ def _last_looks(state: FitState) -> Iterator[list[Hook]]:
     Ctrl-C is no error: it ends the fit, and the state says so.
     """
     started: list[Hook] = []
-    try:
-        yield started
-    except KeyboardInterrupt:
-        state.stop_reason = "interrupted"
-        if distributed.world_size() > 1:  # the others may be elsewhere: no figures of all rows
+    with ExitStack() as last_looks:  # every hook gets its last look, even if another one fails
+        try:
+            yield started
+        except KeyboardInterrupt:
+            state.stop_reason = "interrupted"
+            if distributed.world_size() > 1:  # others may be elsewhere: no figures of all rows
+                raise
+        except BaseException as error:
+            state.stop_reason = f"error: {error}"
             raise
-    except BaseException as error:
-        state.stop_reason = f"error: {error}"
-        raise
-    finally:
-        with ExitStack() as last_looks:  # every hook gets its last look, even if another one fails
+        finally:
             for look in reversed(_overriding(tuple(started), "on_fit_end")):
                 last_looks.callback(look, state)
 

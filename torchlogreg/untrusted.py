@@ -72,6 +72,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
+def literal(text: str) -> str:
+    """The text for a page in Markdown, where it is shown as it is: no picture is fetched for it."""
+    return "".join(c if c.isalnum() or c in " .,:/" else f"&#{ord(c)};" for c in printable(text))
+
+
 def shown(value: object) -> str:
     """A value from a file in a message: quoted, at most 60 characters."""
     text = repr(value)

@@ -17,6 +17,7 @@ from torchlogreg.hooks.pace import check_every, check_size
 from torchlogreg.hooks.view import class_labels, labels_of
 from torchlogreg.models import OrdinalRegression
 from torchlogreg.state import FitState, Hook
+from torchlogreg.untrusted import literal
 
 MOST_ROWS = 20_000
 """Rows that curves and pictures are made of; of more, evenly spaced ones."""
@@ -170,7 +171,9 @@ class TensorBoardDetails(Hook):
         facts = settings(state) | {"n_features": state.data.X.shape[1]}
         if self._names:
             counts = np.bincount(self._y.astype(int), minlength=len(self._names)) * self._step
-            each = (f"{name}: {count}" for name, count in zip(self._names, counts, strict=True))
+            each = (
+                f"{literal(name)}: {count}" for name, count in zip(self._names, counts, strict=True)
+            )
             facts["rows by class"] = ", ".join(each)
         rows = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
         return f"{self.notes}\n\n| setting | value |\n|---|---|\n{rows}\n{READING}"

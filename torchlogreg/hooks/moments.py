@@ -73,9 +73,11 @@ class Moments:
         self.events, self.every, self.guess = events, every, guess
         self.rank, self.always = rank, always
         self.take, self.publish = take, publish
+        self._begun = False
 
     def start(self, state: FitState) -> None:
         """Before the first epoch, or the first after a resumption."""
+        self._begun = True
         self._budget, resumed = self.events.budget, state.epoch > 0
         due = log_spaced(state.max_epochs, MOST - 1)
         self._due = [epoch for epoch in due if epoch > state.epoch][::-1]
@@ -107,8 +109,9 @@ class Moments:
     def finish(self, state: FitState) -> None:
         """The end of the fit, after which the event file has one user less."""
         try:
-            with self._budget:
-                self.events.offer(self._offers(state))
+            if self._begun:  # else what came before has failed
+                with self._budget:
+                    self.events.offer(self._offers(state))
         finally:
             self._waiting = []
             self.events.close()

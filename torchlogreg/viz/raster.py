@@ -23,6 +23,9 @@ from torchlogreg.viz.png import palette_png
 LEVELS = 4
 """Opacities an edge pixel can have."""
 
+LONGEST = 300
+"""Characters of a text that are drawn: more than any picture has room for."""
+
 LEFT, RIGHT, TOP, BOTTOM = 54, 12, 54, 48
 """Margins around the plot, in pixels: tick labels left and below, two caption rows above."""
 
@@ -243,8 +246,9 @@ def ticks(low: float, high: float) -> list[tuple[float, str]]:
 
 @cache
 def glyphs(words: str, font: str = "DejaVuSans", points: int = 12) -> np.ndarray:
-    """Opacity levels (height, width) of a line of text."""
+    """Opacity levels (height, width) of a line of text, of which ``LONGEST`` characters count."""
     face = _font(font, points)
+    words = " ".join(words[:LONGEST].splitlines())  # the layout fails at a line end
     mask = face.getmask(words, mode="L")
     width, height = mask.size
     if not width or not height:
