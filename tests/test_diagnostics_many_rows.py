@@ -52,17 +52,18 @@ def test_findings_are_those_of_the_qr(
     assert ("near_collinear" in [f.kind for f in found]) == (case in ("near", "far"))
 
 
-@pytest.mark.parametrize("bias", [True, False])
-def test_the_factor_is_that_of_columns_of_unit_length(bias: bool) -> None:
-    X = columns("near") + (0.5 if bias else 0.0)
+@pytest.mark.parametrize(("bias", "shift"), [(True, 0.5), (True, 1e5), (False, 0.0)])
+def test_the_factor_is_that_of_columns_of_unit_length(bias: bool, shift: float) -> None:
+    X = columns("near") + shift
     factor = judged(X, bias).factor
     assert factor is not None
-    centred = X - X.mean(0) if bias else X
+    centred = X - shift  # exact, so that no digit of the mean is lost
+    centred = centred - centred.mean(0) if bias else X
     unit = centred / centred.norm(dim=0)
     got = torch.from_numpy(factor)
     torch.testing.assert_close(got.T @ got, unit.T @ unit, rtol=1e-12, atol=1e-13)
 
 
-@pytest.mark.parametrize("case", ["dependent", "constant", "far", "huge"])
+@pytest.mark.parametrize("case", ["dependent", "constant", "huge"])
 def test_a_gram_matrix_without_enough_digits_is_not_used(case: str) -> None:
     assert judged(columns(case), True).factor is None

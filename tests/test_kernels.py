@@ -24,6 +24,7 @@ from torchlogreg.kernels import (
     column_squares,
     evaluate,
     gram,
+    gram_and_totals,
     gram_available,
     prepare,
 )
@@ -203,6 +204,11 @@ def test_gram_is_the_weighted_product_exactly_symmetric() -> None:
             size = float((X.abs().T @ (d.abs()[:, None] * X.abs())).max())
             assert torch.equal(found, found.T)
             torch.testing.assert_close(found, expected, rtol=rounding, atol=rounding * size)
+            again, totals = gram_and_totals(X, d)
+            assert torch.equal(again, found)
+            size = float((d.double().abs() @ wide.abs()).max())
+            want = (d.double() @ wide).to(dtype)
+            torch.testing.assert_close(totals, want, rtol=rounding, atol=rounding * size)
 
 
 def ulps(found: np.ndarray, exact: list[mpmath.mpf]) -> float:

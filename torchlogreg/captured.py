@@ -76,7 +76,7 @@ def capture(state: FitState) -> Contents:
         "schedule": None if state.schedule is None else state.schedule.state_dict(),
         "generator": None if source is None else source.get_state(),
         "state": {name: getattr(state, name) for name in (*PLAIN, "eta_before", "asked")},
-        "evaluation": state.objective._remembered._last,
+        "evaluation": state.objective.remembered._last,
         "counts": (state.objective.evaluations, state.objective.rows_read),
         "hooks": [(type(hook).__name__, hook.remember()) for hook in state.hooks],
     }
@@ -167,7 +167,7 @@ class Saved:
         objective, last = state.objective, self._memory["evaluation"]
         if last is not None:
             last = last._replace(versions=[p._version for p in objective.params])
-        objective._remembered._last = last
+        objective.remembered._last = last
         objective.evaluations, objective.rows_read = self._memory["counts"]
         left = list(self._memory["hooks"])
         for hook in state.hooks:

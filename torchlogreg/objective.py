@@ -46,7 +46,7 @@ class Objective:
     params : list of nn.Parameter
         The trainable parameters, ``weight`` first; the order of all flat (P,) vectors.
     evaluations : int
-        How often an optimizer has asked for a value, with or without its gradient.
+        How often an optimizer asked for a value, with or without its gradient.
     rows_read : int
         Rows that were passed over for values and gradients, by whomever; divided by ``n``, passes.
     """
@@ -68,7 +68,7 @@ class Objective:
             )
         self.evaluations = 0
         self.rows_read = 0
-        self._remembered = Remembered(model, self.params)
+        self.remembered = Remembered(model, self.params)
 
     def closure(self, batch: Batch, data: Batch) -> Closure:
         """The objective on the rows of ``batch``, which come from ``data``.
@@ -102,7 +102,7 @@ class Objective:
 
     def known(self, batch: Batch) -> Evaluation | None:
         """What is remembered of these rows at the current parameters, under whatever weights."""
-        return self._remembered.known(batch)
+        return self.remembered.known(batch)
 
     @torch.no_grad()
     def value(self, data: Batch) -> Tensor:
@@ -124,7 +124,7 @@ class Objective:
             return last
         self.rows_read += len(batch)
         with torch.no_grad():
-            small = self._remembered.small(batch, self.loss, self.penalty) if keep else None
+            small = self.remembered.small(batch, self.loss, self.penalty) if keep else None
             if small is not None:
                 theta = flat(self.params)
                 if last is None or last.logits is None:
@@ -142,7 +142,7 @@ class Objective:
         """What was found on ``batch`` at the current parameters, by whatever way."""
         if not keep:
             return Evaluation(batch, self.penalty, [], [], found, logits)
-        return self._remembered.keep(batch, self.penalty, found, logits)
+        return self.remembered.keep(batch, self.penalty, found, logits)
 
     def units(self, data: Batch) -> Units:
         """Units of columns and response; computed once for the same rows."""
@@ -151,14 +151,14 @@ class Objective:
     def measured(self, data: Batch) -> tuple[Units, Tensor]:
         """Units, and those of the partial derivatives (P,)."""
         numeric = self.own_loss and self.model.n_classes is None
-        return self._remembered.units(data, numeric=numeric)
+        return self.remembered.units(data, numeric=numeric)
 
     @torch.no_grad()
     def curvature(self, batch: Batch, known: Evaluation | None) -> Tensor:
         """Gauss-Newton matrix of the smooth value on ``batch``, (P, P); ``known`` saves a pass."""
         model, penalty = self.model, self.penalty
         if known is not None and known.logits is not None:
-            small = self._remembered.small(batch, self.loss, penalty)
+            small = self.remembered.small(batch, self.loss, penalty)
             if small is not None:
                 return small.curvature(known.logits)
         eta = None if known is None else known.found.eta

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torchlogreg.base import Model
 from torchlogreg.data import Batch
 from torchlogreg.losses import Loss
+from torchlogreg.moments import Moments, moments
 from torchlogreg.passes import Found
 from torchlogreg.penalties import Penalty
 from torchlogreg.small import Logits, Small
@@ -41,7 +42,7 @@ class _Ready(NamedTuple):
 
 
 class Remembered:
-    """The last evaluation, the units of the columns, and few rows made ready.
+    """The last evaluation, units and moments of the columns, and few rows made ready.
 
     Parameters
     ----------
@@ -55,6 +56,7 @@ class Remembered:
         self._last: Evaluation | None = None
         self._units: tuple[Batch, Units, Tensor] | None = None
         self._ready: _Ready | None = None
+        self._moments: tuple[Tensor, Tensor, Moments] | None = None
 
     def known(self, batch: Batch) -> Evaluation | None:
         """The last evaluation, if it is of these rows, under whatever weights, and here."""
@@ -92,6 +94,16 @@ class Remembered:
             units = Units.of(data, numeric=numeric)
             self._units = data, units, units.of_partials(self._params, self._model.weight)
         return self._units[1:]
+
+    @torch.no_grad()
+    def moments(self, data: Batch) -> Moments:
+        """Sums of the columns' products, with the rows' weights; moved if an intercept allows."""
+        rows, weight, model = data.X, data.sample_weight, self._model
+        last = self._moments
+        if last is None or last[0] is not rows or last[1] is not weight:
+            move = model.bias is not None or getattr(model, "first", None) is not None
+            self._moments = last = (rows, weight, moments(rows, weight, move=move))
+        return last[2]
 
     def _here(self, last: Evaluation) -> bool:
         """Version counters first (free); values too, because ``p.data`` changes bypass them."""

@@ -199,10 +199,10 @@ def _explaining(
 ) -> list[int]:
     """The fewest of the rest, largest shares first, that leave little more of ``j`` than all do."""
     order = [rest[i] for i in np.argsort(-np.abs(shares))]
-    for count in range(1, len(order)):
-        chosen = order[:count]
-        coef = np.linalg.lstsq(factor[:, chosen], factor[:, j], rcond=None)[0]
-        left = np.linalg.norm(factor[:, j] - factor[:, chosen] @ coef)
-        if left <= 3 * inflation**-0.5:
-            return chosen
-    return order
+    column = factor[:, j]
+    basis = np.linalg.qr(factor[:, order])[0]
+    parts = basis.T @ column
+    beyond = np.linalg.norm(column - basis @ parts)
+    left = np.hypot(np.sqrt(np.cumsum(np.square(parts[::-1]))[::-1]), beyond)  # by fewer than all
+    enough = np.flatnonzero(left[1:] <= 3 * inflation**-0.5)
+    return order[: enough[0] + 1] if len(enough) else order

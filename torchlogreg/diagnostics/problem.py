@@ -13,14 +13,12 @@ from torch import Tensor
 from torchlogreg.data import Batch
 from torchlogreg.diagnostics.cone import Floats
 from torchlogreg.diagnostics.wording import label, listed
-from torchlogreg.kernels import gram, gram_available
 from torchlogreg.models import OrdinalRegression
 from torchlogreg.objective import Objective
 from torchlogreg.penalties import L1, L2, ElasticNet
 
 MANY = 2**20
 """Entries of ``X`` from which on a Gram matrix is tried first: a QR of them takes long."""
-BLOCK = 2**17
 FAR = 0.2
 """Least share of a column's squares that its variance must be, for centring to cost no digit."""
 NEARLY = 1e-4
@@ -120,8 +118,9 @@ class Problem:
     def factor(self) -> Floats | None:
         """Triangle of the columns, centred and of unit length, from their Gram matrix; or None.
 
-        Four passes instead of thirty, and no copy. None for few rows, and where a Gram matrix would
-        lose digits that matter: columns far from zero, or more than nearly dependent.
+        Four passes instead of thirty, none where least squares has made it, and no copy. None for
+        few rows, and where a Gram matrix would lose digits that matter: columns that hardly vary,
+        or are more than nearly dependent.
         """
         X = self.data.X
         few = X.numel() < MANY or X.dtype != torch.float64 or X.device.type != "cpu"
@@ -129,15 +128,13 @@ class Problem:
             few or type(X) is not Tensor or not self.all_count
         ):  # sparse rows have a type of their own
             return None
-        matrix, total = X.new_zeros(X.shape[1], X.shape[1]), X.new_zeros(X.shape[1])
-        ones = X.new_ones(len(X))
-        for block in (X,) if gram_available(X) else torch.split(X, BLOCK // X.shape[1] + 1):
-            part = ones[: len(block)]
-            matrix += gram(block, part) if gram_available(block) else block.T @ block
-            total += part @ block
-        size = matrix.diagonal().clone()
+        data = self.data
+        if not bool((data.sample_weight == 1).all()):
+            data = data.reweighted(torch.ones_like(data.sample_weight))
+        sums = self.objective.remembered.moments(data)
+        matrix, size = sums.gram, sums.gram.diagonal()
         if self.has_intercept:
-            matrix -= torch.outer(total, total) / len(X)
+            matrix = matrix - torch.outer(sums.total, sums.total) / len(X)
         left = matrix.diagonal()
         if not bool((left > FAR * size).all() & torch.isfinite(left).all()):
             return None

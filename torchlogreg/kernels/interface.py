@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,7 +18,7 @@ from torchlogreg.base import Model
 from torchlogreg.cumulative import log1mexp
 from torchlogreg.data import Batch
 from torchlogreg.kernels import triton_sums
-from torchlogreg.kernels.strips import as_array, over_strips, squares, swept, upper_gram
+from torchlogreg.kernels.strips import as_array, mirrored, over_strips, squares, swept, upper_gram
 from torchlogreg.losses import Loss
 from torchlogreg.models import (
     LinearRegression,
@@ -179,8 +178,22 @@ def gram(X: Tensor, sample_weight: Tensor) -> Tensor:
         Any sign.
     """
     d = as_array(sample_weight)
-    upper = over_strips(X, lambda part, rows: upper_gram(part, d[rows])).numpy()
-    return torch.from_numpy(upper + np.triu(upper, 1).T).to(X.dtype)
+    upper = over_strips(X, lambda part, rows: upper_gram(part, d[rows]))
+    return mirrored(upper).to(X.dtype)
+
+
+def gram_and_totals(X: Tensor, sample_weight: Tensor) -> tuple[Tensor, Tensor]:
+    """The same, and ``sample_weight @ X`` (p,), which has then been read already.
+
+    Parameters
+    ----------
+    X : Tensor, shape (n, p)
+        One for which :func:`gram_available` holds.
+    sample_weight : Tensor, shape (n,)
+    """
+    d, p = as_array(sample_weight), X.shape[1]
+    found = over_strips(X, lambda part, rows: upper_gram(part, d[rows], totals=True))
+    return mirrored(found[:p]).to(X.dtype), found[p].to(X.dtype)
 
 
 def squares_available(X: Tensor) -> bool:

@@ -72,15 +72,26 @@ def swept(kind: str, X: Tensor, rows: slice, by_row: list[Array], shared: list[A
     return torch.from_numpy(sums.sum(0))
 
 
-def upper_gram(X: Tensor, d: Array) -> Tensor:
-    """Upper triangle of ``X' diag(d) X`` (p, p) for contiguous rows, in double precision."""
+def upper_gram(X: Tensor, d: Array, *, totals: bool = False) -> Tensor:
+    """Upper triangle of ``X' diag(d) X`` (p, p) for contiguous rows, in double precision.
+
+    With ``totals`` below it ``d @ X``, (p + 1, p).
+    """
     from torchlogreg.kernels.sweeps import GRAM
 
     n, p = X.shape
     parts, size = cut(n, n * p, limit=16)
-    sums, rows, height = np.empty((parts, p, p)), as_array(X), _height(X)
+    sums, rows, height = np.empty((parts, p + int(totals), p)), as_array(X), _height(X)
     share(lambda first, last: GRAM(first, last, size, height, rows, d, sums), parts)
-    return torch.from_numpy(np.triu(sums.sum(0)))
+    found = sums.sum(0)
+    found[:p] = np.triu(found[:p])
+    return torch.from_numpy(found)
+
+
+def mirrored(upper: Tensor) -> Tensor:
+    """A symmetric matrix from its upper triangle; by numpy, whose threads survive a fork."""
+    array = upper.numpy()
+    return torch.from_numpy(array + np.triu(array, 1).T)
 
 
 def squares(X: Tensor) -> Tensor:

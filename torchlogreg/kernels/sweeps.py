@@ -15,6 +15,7 @@ from torchlogreg.kernels.products import (
     accumulate_many,
     accumulate_one,
     long_squares_into,
+    rows_into,
     scores_many,
     scores_one,
     squares_into,
@@ -97,8 +98,12 @@ def sweep(rows: Any, name: str) -> Any:
 def _gram(
     first: int, last: int, size: int, height: int, X: Any, sample_weight: Any, sums: Any
 ) -> None:
-    """Upper triangles of ``X' diag(sample_weight) X`` of some parts of the rows."""
+    """Upper triangles of ``X' diag(sample_weight) X`` of some parts of the rows.
+
+    Of sums (parts, p + 1, p) the last row is ``sample_weight @ X``; sums (parts, p, p) have none.
+    """
     p = X.shape[1]
+    total = np.zeros(p)
     scaled, G = np.empty((height, p), X.dtype), np.empty((p, p), X.dtype)
     for part in range(first, last):
         out, end = sums[part], min((part + 1) * size, X.shape[0])
@@ -111,8 +116,12 @@ def _gram(
                 for i in range(t - b):
                     for j in range(p):
                         scaled[i, j] = sample_weight[b + i] * X[b + i, j]
+                if out.shape[0] > p:
+                    total[:] = 0
+                    rows_into(scaled[: t - b], total)
+                    out[p] += total
                 accumulate_many(X[b:t], scaled[: t - b], G, True)
-            out += G
+            out[:p] += G
 
 
 def _squares(first: int, last: int, size: int, X: Any, sums: Any) -> None:

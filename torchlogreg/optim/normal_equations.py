@@ -8,25 +8,23 @@ from torch import Tensor
 from torchlogreg import kernels
 from torchlogreg.data import Batch
 from torchlogreg.losses import squared_error
+from torchlogreg.moments import BLOCK, Moments, untouched
+from torchlogreg.objective import Objective
 from torchlogreg.optim.factor import Factor
 
 SMALL = 2**18
 """Entries of ``X`` below which a QR in doubled precision costs no more than a millisecond or so."""
 
-BLOCK = 2**17
-"""Entries of a block of rows, 1 MB: it and two copies stay in the cache."""
-
 SOUND = 1e-8
 """Smallest pivot of the Gram matrix of unit columns: a condition number of about 1e4."""
-
-NEAR = 2.0
-"""Standard deviations from zero up to which columns need not be moved: it costs half a digit."""
 
 LOST = 2e-12
 """Size of the last correction, against the solution, that is taken for rounding."""
 
 
-def normal_equations(batch: Batch, *, bias: bool, ridge: float) -> Tensor | None:
+def normal_equations(
+    objective: Objective, batch: Batch, *, ridge: float, right: Tensor | None = None
+) -> Tensor | None:
     """Minimise ``sum s_i (y_i - a_i z)^2 + ridge |weight|^2`` for ``A = [X, 1]``; None if unsafe.
 
     1. ``G = A' S A + ridge`` of columns about the mean of a few rows, or about zero where that is
@@ -41,12 +39,14 @@ def normal_equations(batch: Batch, *, bias: bool, ridge: float) -> Tensor | None
 
     Parameters
     ----------
+    objective : Objective
+        Of a linear regression; it remembers the sums of the rows.
     batch : Batch
         In float64.
-    bias : bool
-        Whether a column of ones follows those of ``X``.
     ridge : float
         ``>= 0``.
+    right : Tensor, shape (P,), optional
+        ``A' S y``, where a pass over the rows has shown it already.
 
     Returns
     -------
@@ -61,16 +61,19 @@ def normal_equations(batch: Batch, *, bias: bool, ridge: float) -> Tensor | None
         return None
     if batch.offset is not None and batch.offset.numel() != len(batch):
         return None
+    bias = objective.model.bias is not None
     y = batch.y if batch.offset is None else batch.y - batch.offset.flatten()
     size = torch.full((batch.X.shape[1] + int(bias),), ridge, dtype=y.dtype, device=y.device)
     size[batch.X.shape[1] :] = 0
-    centre = _centre(batch.X) if bias else torch.zeros_like(batch.X[0])
-    G = _gram(batch, centre, bias)  # 1
+    sums = objective.remembered.moments(batch)  # 1
+    G, centre = _gram(sums, batch, bias), sums.centre
     G.diagonal().add_(size)
     factor = Factor(G)
     if factor.singular or not float(factor.smallest_pivot) > SOUND:
         return None
-    z = factor.solve(_right_side(batch, y, centre, bias, torch.zeros_like(size)))
+    if right is None or bool(centre.any()):
+        right = _right_side(batch, y, centre, bias, torch.zeros_like(size))
+    z = factor.solve(right)
     before = z.abs()
     for _ in range(4):
         step = factor.solve(_right_side(batch, y, centre, bias, z) - size * z)  # 2
@@ -89,41 +92,20 @@ def _raw(z: Tensor, centre: Tensor) -> Tensor:
     return torch.cat((z[:-1], z[-1:] - torch.dot(z[:-1], centre)))
 
 
-def _centre(X: Tensor) -> Tensor:
-    """Mean of a few rows, (p,); zero where all columns are near it and kernels can be used."""
-    spread, mean = torch.std_mean(X[:: len(X) // 1000 + 1], 0)
-    near = kernels.gram_available(X) and bool((mean.abs() <= NEAR * spread).all())
-    return torch.zeros_like(mean) if near else mean
-
-
-def _compiled(X: Tensor, centre: Tensor) -> bool:
-    return kernels.gram_available(X) and not bool(centre.any())
-
-
-def _gram(batch: Batch, centre: Tensor, bias: bool) -> Tensor:
-    """``A' S A`` of moved columns, (P, P), in blocks that stay in the cache."""
-    p = len(centre)
-    G = centre.new_zeros(p + int(bias), p + int(bias))
-    if _compiled(batch.X, centre):
-        G[:p, :p] = kernels.gram(batch.X, batch.sample_weight)
-        G[p:, :p] = batch.sample_weight @ batch.X if bias else 0.0
-    else:
-        for block in batch.blocks(BLOCK):
-            moved = block.X - centre
-            weighted = moved * block.sample_weight[:, None]
-            G[:p, :p] += weighted.T @ moved
-            if bias:
-                G[p, :p] += weighted.sum(0)
-    if bias:
-        G[:p, p] = G[p, :p]
-        G[p, p] = batch.sample_weight.sum()
+def _gram(sums: Moments, batch: Batch, bias: bool) -> Tensor:
+    """``A' S A`` of moved columns, (P, P)."""
+    if not bias:
+        return sums.gram.clone()
+    G, p = sums.gram.new_empty(len(sums.total) + 1, len(sums.total) + 1), len(sums.total)
+    G[:p, :p], G[p, :p], G[:p, p] = sums.gram, sums.total, sums.total
+    G[p, p] = batch.sample_weight.sum()
     return G
 
 
 def _right_side(batch: Batch, y: Tensor, centre: Tensor, bias: bool, z: Tensor) -> Tensor:
     """``A' S (y - A z)`` of moved columns, (P,): far from zero ``A z`` has no digits."""
     p = len(centre)
-    if _compiled(batch.X, centre):
+    if untouched(batch.X, centre):
         sums = kernels.evaluate(
             squared_error,
             batch.X,
