@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from torchlogreg.checkpoint_file import Contents, DamagedError
 from torchlogreg.data import Batch
 from torchlogreg.fingerprint import differences, fingerprint
+from torchlogreg.kernels.packed import Packed
 from torchlogreg.optim.centring import Centred
 from torchlogreg.optim.dual_coordinate import Duals
 from torchlogreg.optim.factor import Factor
@@ -44,7 +45,8 @@ class Inner(NamedTuple):
 
 CLASSES = (
     *(Asked, Batch, Centred, ClassBlocks, Columns, Duals, Evaluation, Factor, Found, Inner),
-    *(Iteration, Kernel, Logits, Metric, Pace, Pair, Products, QuasiNewton, Settled, Trail, Units),
+    *(Iteration, Kernel, Logits, Metric, Pace, Packed, Pair, Products, QuasiNewton, Settled),
+    *(Trail, Units),
 )
 """Whose instances a checkpoint may hold: plain records of numbers."""
 

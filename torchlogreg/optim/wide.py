@@ -56,6 +56,11 @@ class KernelNewton(Optimizer):
     lr : float
         Only 1.
 
+    Attributes
+    ----------
+    exhausted : bool
+        Whether the next step would change multipliers by rounding alone, at the rate of this one.
+
     Raises
     ------
     ValueError
@@ -73,6 +78,7 @@ class KernelNewton(Optimizer):
     needs_full_batch = True
     needs_all_ranks = True
     handles_nonsmooth = False
+    exhausted = False
     _kernel: Kernel | None = None  # of the class, since a copy of an optimizer takes only its state
     _A: Tensor | None = None
     _at: list[Tensor] | None = None
@@ -94,7 +100,7 @@ class KernelNewton(Optimizer):
         closure = our_closure(closure, self)
         if reason := bound_to_columns(closure.objective):
             raise ValueError(reason)
-        kernel, A, at = self._kernel, self._A, self._at
+        kernel, A, at, self.exhausted = self._kernel, self._A, self._at, False
         if kernel is None or kernel.X is not closure.batch.X:
             self._other = None
             return self._begin(closure)
@@ -115,8 +121,8 @@ class KernelNewton(Optimizer):
             if exact and not kernel.rough:
                 break
             kernel = Kernel.of(batch.X, centred=centred, exact=True) if exact else kernel
-            problem = RowProblem(objective, batch, kernel.matrix, _alpha(objective, kernel))
-            loose = kernel.matrix.dtype == torch.float32
+            problem = RowProblem(objective, batch, kernel)
+            loose = kernel.dtype == torch.float32
             found = problem.minimised(*((1e-4, 1e-2) if loose else (1e-12, 1e-6)))
             origin = [torch.zeros_like(p) for p in start]
             move_(closure.params, origin, _flat(kernel, model, found.A, problem.c * found.B), 1.0)
@@ -137,23 +143,26 @@ class KernelNewton(Optimizer):
         slopes = losses_and_slopes(objective.loss, known.eta, batch.y).slopes  # 4
         slopes = slopes[:, slopes.shape[1] - len(model.weight) :]
         slopes = slopes * (batch.sample_weight / len(batch))[:, None]
-        problem = RowProblem(objective, batch, kernel.matrix, alpha)
+        problem = RowProblem(objective, batch, kernel)
         G, at_ones = slopes + alpha * A, problem.c * slopes.sum(0)
         size = float(G.abs().max()) or 1.0  # so that squares of small numbers are numbers
         step = problem.direction(  # 5
-            problem.curvature(known.eta.to(kernel.matrix)),
-            (G / size).to(kernel.matrix),
-            (at_ones / size).to(kernel.matrix),
-            1e-8 if kernel.matrix.dtype == torch.float64 else 1e-2,
+            problem.curvature(known.eta.to(kernel.dtype)),
+            (G / size).to(kernel.dtype),
+            (at_ones / size).to(kernel.dtype),
+            kernel.error,
         )
         V = size * step.A.to(A)
         direction = _flat(kernel, model, V, problem.c * size * step.B.to(A))
         slope = torch.dot(gradient, direction)
         taken = _taken(closure, value, direction, slope)
         self._keep(closure, kernel, A + taken * V)
+        rate = closure.optimality() / before
+        rounding = torch.finfo(A.dtype).eps * len(batch) ** 0.5 * A.abs().max()  # of long sums
+        self.exhausted = taken == 1 and bool(rate * V.abs().max() <= rounding)
         if taken and bool(slope.abs() <= closure.rounding(value)):
             return value
-        if taken < 1 or bool(closure.optimality() > SLOW * before):  # 6
+        if taken < 1 or bool(rate > SLOW):  # 6
             if kernel.rough:
                 self._begin(closure, Kernel.of(batch.X, centred=model.bias is not None, exact=True))
             else:

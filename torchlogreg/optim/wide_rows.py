@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,9 +23,13 @@ from torchlogreg.closed_form import losses_and_slopes
 from torchlogreg.data import Batch
 from torchlogreg.losses import categorical_nll, squared_error
 from torchlogreg.objective import Objective
+from torchlogreg.optim.wide_kernel import Kernel
 
 MOST_STEPS, MOST_PRODUCTS = 100, 300
 """Of Newton's method among the rows, and of conjugate gradients in one of them."""
+
+MOST_ROUGH, MOST_TRIES, NEAR = 60, 20, 2e-5
+"""Iterations, and values along a direction, on the way nearly there; how near."""
 
 
 class Multipliers:
@@ -48,6 +53,10 @@ class Multipliers:
         found.A, found.KA, found.B = found._views(*self.A.shape)
         return found
 
+    def scaled(self, factor: float) -> Multipliers:
+        """``factor * self``, anew."""
+        return self.plus(self, factor - 1.0)
+
     def add_(self, step: Multipliers, length: float) -> None:
         """The same in place."""
         self.vector.add_(step.vector, alpha=length)
@@ -58,18 +67,26 @@ class Multipliers:
         return float(product + torch.dot(self.B, at_B))  # waits for the device
 
 
+class Place(NamedTuple):
+    """A point, its value, the multipliers (n, r) and (r,) of the gradient, and eta (n, k)."""
+
+    at: Multipliers
+    value: Tensor
+    G: Tensor
+    by_ones: Tensor
+    eta: Tensor
+
+
 class RowProblem:
-    """The objective on all rows, in the dtype of a kernel.
+    """The objective on all rows, in the dtype of a kernel's products.
 
     Parameters
     ----------
     objective : Objective
         Its penalty is ``L2``.
     batch : Batch
-    matrix : Tensor, shape (n, n)
+    kernel : Kernel
         ``K``.
-    alpha : float
-        Strength of the penalty in the units of ``K``.
 
     Attributes
     ----------
@@ -78,22 +95,21 @@ class RowProblem:
         without intercepts.
     """
 
-    def __init__(self, objective: Objective, batch: Batch, matrix: Tensor, alpha: float) -> None:
-        self._model, self._loss, self._K, self._alpha = (
-            objective.model, objective.loss, matrix, alpha,
-        )  # fmt: skip
-        self._q = (batch.sample_weight / len(batch)).to(matrix)
-        self._y = batch.y.to(matrix) if batch.y.is_floating_point() else batch.y
-        self._offset = None if batch.offset is None else batch.offset.to(matrix)
+    def __init__(self, objective: Objective, batch: Batch, kernel: Kernel) -> None:
+        self._model, self._loss, self._times = objective.model, objective.loss, kernel.times
+        self._alpha = 0.0 if objective.penalty is None else objective.penalty.alpha / kernel.unit
+        self._q = (batch.sample_weight / len(batch)).to(kernel.dtype)
+        self._y = batch.y.to(kernel.dtype) if batch.y.is_floating_point() else batch.y
+        self._offset = None if batch.offset is None else batch.offset.to(kernel.dtype)
         self.c = 0.0 if objective.model.bias is None else len(batch) ** -0.5
 
     def minimised(self, accuracy: float, tightest: float) -> Multipliers:
-        """Newton's method from zero.
+        """The optimum, from zero.
 
-        1. Value, slopes and gradient; free of products with ``K``.
-        2. Direction by conjugate gradients, to a residual that shrinks as the gradient does
-           (Eisenstat and Walker, 1996).
-        3. Backtracking (Armijo); a value costs no product either.
+        1. Nearly there by conjugate gradients (:meth:`_nearly`).
+        2. Newton's method. Directions by conjugate gradients, to a residual that shrinks as the
+           gradient does (Eisenstat and Walker, 1996).
+        3. Backtracking (Armijo); a value costs no product.
 
         Parameters
         ----------
@@ -102,29 +118,77 @@ class RowProblem:
         tightest : float
             Relative residual that no direction needs to fall below.
         """
-        n, r = len(self._q), len(self._model.weight)
-        at = Multipliers(*(self._K.new_zeros(shape) for shape in ((n, r), (n, r), (r,))))
-        before = float("inf")
-        value, slopes, eta = self._evaluate(at)
+        place, before = self._nearly(), 0.0  # 1
         for _ in range(MOST_STEPS):
-            G = slopes + self._alpha * at.A  # 1
-            at_B = self.c * slopes.sum(0)
-            KG = self._K @ G
-            size = Multipliers(G, KG, at_B).dot(G, at_B)
-            share = min(max(0.9 * size / before, tightest), 0.3) if before < torch.inf else 0.3
-            step = self.direction(self.curvature(eta), G, at_B, share, KG)  # 2
-            slope, length = step.dot(G, at_B), 1.0
-            rounding = 16 * torch.finfo(G.dtype).eps * float(value)
+            KG = self._times(place.G)  # 2
+            size = Multipliers(place.G, KG, place.by_ones).dot(place.G, place.by_ones)
+            share = min(max(0.9 * size / before, tightest), 0.3) if before > 0 else 0.3
+            curvature, before = self.curvature(place.eta), size
+            step = self.direction(curvature, place.G, place.by_ones, share, KG)
+            slope, length = step.dot(place.G, place.by_ones), 1.0
+            rounding = 16 * torch.finfo(place.G.dtype).eps * float(place.value)
             while True:  # 3
-                ahead = at.plus(step, length)
-                tried, slopes, eta = self._evaluate(ahead)
-                if float(tried - value) <= 1e-4 * length * slope + rounding or length < 1e-6:
+                ahead = self._there(place.at.plus(step, length))
+                fall = float(ahead.value - place.value)
+                if fall <= 1e-4 * length * slope + rounding or length < 1e-6:
                     break
                 length /= 2
-            at, value, before = ahead, tried, size
-            if not -slope > accuracy * float(value):  # NaN ends it, too
+            place = ahead
+            if not -slope > accuracy * float(place.value):  # NaN ends it, too
                 break
-        return at
+        return place.at
+
+    def _nearly(self) -> Place:
+        """Conjugate gradients of the objective itself, from zero: one product an iteration.
+
+        1. The gradient's product with ``K``.
+        2. Direction (Polak and Ribière, 1969), the steepest where it would not descend.
+        3. The minimum along it: scores are linear in the step.
+        4. Done when the rate of the last two gains leaves a share ``NEAR`` of the value to be
+           gained. Newton's method from zero takes twice the products to there.
+        """
+        n, r = len(self._q), len(self._model.weight)
+        place = self._there(Multipliers(*(self._q.new_zeros(s) for s in ((n, r), (n, r), (r,)))))
+        before, search, size, gain = place.at, place.at, 0.0, 0.0
+        for _ in range(MOST_ROUGH):
+            gradient = Multipliers(place.G, self._times(place.G), place.by_ones)  # 1
+            common, last = gradient.dot(before.A, before.B), size
+            size = gradient.dot(place.G, place.by_ones)
+            turn = max(0.0, (size - common) / last) if last > 0 else 0.0  # 2
+            search = gradient.scaled(-1.0).plus(search, turn)
+            if not search.dot(place.G, place.by_ones) < 0:
+                search = gradient.scaled(-1.0)
+            ahead = self._lowest(place, search)  # 3
+            gain, gained = float(place.value - ahead.value), gain
+            place, before = ahead, gradient
+            if not gain > 4 * torch.finfo(place.G.dtype).eps * float(place.value):
+                break
+            left = gain * max(1.0, gain / (gained - gain)) if gain < gained else float("inf")  # 4
+            if left < NEAR * float(place.value):
+                break
+        return place
+
+    def _lowest(self, start: Place, search: Multipliers) -> Place:
+        """The minimum along a direction, to a tenth of the slope: secants within a bracket."""
+        slope = search.dot(start.G, start.by_ones)
+        bend = search.dot(*self._bent(self.curvature(start.eta), search))
+        low, high, length = 0.0, float("inf"), -slope / bend if bend > 0 else 1.0
+        known, at_known, best = 0.0, slope, start
+        for _ in range(MOST_TRIES if slope < 0 else 0):
+            place = self._there(start.at.plus(search, length))
+            here = search.dot(place.G, place.by_ones)
+            best = place if bool(place.value < best.value) else best
+            if abs(here) <= 0.1 * -slope:
+                break
+            if here < 0:
+                low = length
+            else:  # NaN, too
+                high = length
+            share = (length - known) / (here - at_known) if here != at_known else float("inf")
+            known, at_known, ahead = length, here, length - here * share
+            tenth = 0.1 * (min(high, 10 * length) - low)
+            length = min(max(ahead, low + tenth), min(high, 10 * length) - tenth)
+        return best
 
     def direction(
         self,
@@ -146,7 +210,7 @@ class RowProblem:
         KG : Tensor, shape (n, r), optional
             Saves a product where it is known.
         """
-        left = Multipliers(-G, -(self._K @ G if KG is None else KG), -at_B)
+        left = Multipliers(-G, -(self._times(G) if KG is None else KG), -at_B)
         found, search = left.plus(left, -1.0), left.plus(left, 0.0)
         size = left.dot(left.A, left.B)
         goal = share**2 * size
@@ -157,7 +221,7 @@ class RowProblem:
                 break
             length = size / bend
             found.add_(search, length)
-            left.add_(Multipliers(product, self._K @ product, at_ones), -length)
+            left.add_(Multipliers(product, self._times(product), at_ones), -length)
             after = left.dot(left.A, left.B)
             if not after > max(goal, 0.0):  # of a rough kernel lengths can be negative
                 break
@@ -201,12 +265,13 @@ class RowProblem:
         first = eta.shape[1] - len(self._model.weight)
         return torch.dot(self._q, losses), slopes[:, first:] * self._q[:, None]
 
-    def _evaluate(self, at: Multipliers) -> tuple[Tensor, Tensor, Tensor]:
-        """Value, weighted slopes (n, r) and eta (n, k)."""
+    def _there(self, at: Multipliers) -> Place:
+        """What there is to know at a point, without a product with ``K``."""
         scores = at.KA + self.c * at.B
         if self._offset is not None:
             scores = scores + self._offset.view(len(scores), -1)
         eta = self._model.mix(scores)
         value, slopes = self.slopes(eta)
         ridge = torch.dot(at.A.flatten(), at.KA.flatten())
-        return value + 0.5 * self._alpha * ridge, slopes, eta
+        G = torch.add(slopes, at.A, alpha=self._alpha)
+        return Place(at, value + 0.5 * self._alpha * ridge, G, self.c * slopes.sum(0), eta)
