@@ -22,18 +22,21 @@ from common import (
 )
 from rows import Split, divide, scores
 from torchlogreg import FitResult, History, Model, Penalty, Weighting, fit
+from torchlogreg.columns import Task
 from torchlogreg.datasets import DATASETS, Dataset, load
-from torchlogreg.distributed import from_first, joined, rank, shard
+from torchlogreg.distributed import from_first, joined, rank, world_size
 from torchlogreg.hooks import Checkpoint, Progress, Recorder, StopOnNonFinite, tensorboard_hooks
 from torchlogreg.readers import read_table
 from torchlogreg.saving import save
 from torchlogreg.streams import map_table
+from torchlogreg.untrusted import literal
 from torchlogreg.viz.canvas import save_picture
 from torchlogreg.viz.cost_curves import CostCurves
 from train_settings import (
     COMMAND,
     SCHEDULES,
     arguments,
+    can_be_mapped,
     check,
     checkpoints_in,
     chosen_weightings,
@@ -56,11 +59,14 @@ def run(args: argparse.Namespace) -> int:
     """All of it, on each of the processes that torchrun started; words and files from rank 0."""
     device, dtype = device_of(args.device), dtype_of(args.dtype)
     task = {"auto": None, "linear": "number"}.get(args.model, "classes")
-    known, on_disk = args.data in DATASETS, stays_on_disk(args, device)
-    read = map_table if on_disk else read_table
-    dataset = load(args.data) if known else read(args.data, args.target, task=task)
+    on_disk = stays_on_disk(args, device)
+    by_shard = on_disk or (world_size() > 1 and can_be_mapped(args))
+    dataset = dataset_of(args, task, by_shard=by_shard)
     model = make_model(args, dataset, device, dtype)
-    split = divide_mapped(args, dataset, model) if on_disk else divide(args, dataset, model)
+    if by_shard:
+        split = divide_mapped(args, dataset, model, few=not on_disk)
+    else:
+        split = divide(args, dataset, model)
     weightings = chosen_weightings(args, model)
     penalty = make_penalty(args)
     optimizer = make_optimizer(args, penalty)
@@ -82,6 +88,15 @@ def run(args: argparse.Namespace) -> int:
             report(results, split, dataset, folder, picture)
     reasons = [result.stop_reason.partition(":")[0] for result in results.values()]
     return 130 if "interrupted" in reasons else 1 if "non-finite" in reasons else 0
+
+
+def dataset_of(args: argparse.Namespace, task: Task | None, *, by_shard: bool) -> Dataset:
+    """A known set or a .csv file as a whole; of other files, on several ranks, this one's rows."""
+    if args.data in DATASETS:
+        return load(args.data)
+    if by_shard:
+        return map_table(args.data, args.target, task=task, shard=world_size() > 1)
+    return read_table(args.data, args.target, task=task)
 
 
 @contextmanager
@@ -118,13 +133,13 @@ def train_one(
         "penalty": repr(penalty),
     }
     checkpoint = Checkpoint(checkpoints_in(folder, args.resume is not None))
-    recorder = Recorder(keep_data=split.X.numel() <= 1_000_000, meta=facts)
+    keep = split.n_train * split.X.shape[1] <= 1_000_000
+    recorder = Recorder(keep_data=keep, meta=facts)
     batch = "all" if args.batch_size is None else args.batch_size
-    own = shard(len(split.y))  # on one process: all
     result = fit(
         model,
-        split.X[own],
-        split.y[own],
+        split.X,
+        split.y,
         feature_names=dataset.feature_names,
         optimizer=optimizer,
         penalty=penalty,
@@ -163,7 +178,8 @@ def train_one(
 def notes(dataset: Dataset, name: str, split: Split) -> str:
     """The top of the run's TEXT page."""
     scaled = " (features standardised)" if split.standardizer is not None else ""
-    return f"### {dataset.name}: {name}\n{dataset.source}; target `{dataset.target_name}`{scaled}"
+    data, source, target = map(literal, (dataset.name, dataset.source, dataset.target_name))
+    return f"### {data}: {name}\n{source}; target {target}{scaled}"
 
 
 def describe(dataset: Dataset, model: Model, split: Split) -> str:
@@ -172,11 +188,12 @@ def describe(dataset: Dataset, model: Model, split: Split) -> str:
         f" ({' / '.join(dataset.class_names)})" if model.n_classes else ""
     )
     scaled = "standardised" if split.standardizer is not None else "raw"
+    n = split.n_train + len(split.y_test)
     dtype = str(split.X.dtype).removeprefix("torch.")
     return (
-        f"{dataset.name}: {len(dataset.y)} rows, {len(dataset.feature_names)} {scaled} columns, "
+        f"{dataset.name}: {n} rows, {len(dataset.feature_names)} {scaled} columns, "
         f"target {target}\n{model} on {split.X.device}, {dtype}; "
-        f"{len(split.y)} rows to train on, {len(split.y_test)} to test"
+        f"{split.n_train} rows to train on, {len(split.y_test)} to test"
     )
 
 
@@ -186,7 +203,7 @@ def report(
     """The final table, on rows in raw columns, and where everything is."""
     rows, header = [], []
     for name, result in results.items():
-        train = scores(result.model, split.X_raw, split.y[: len(split.X_raw)])
+        train = scores(result.model, split.X_raw, split.y_raw)
         test = scores(result.model, split.X_test, split.y_test)
         header = ["run", *(f"{part} {key}" for part in ("train", "test") for key in train)]
         header += ["epochs", "seconds"]
@@ -195,8 +212,8 @@ def report(
     print("\n" + table(header, rows) + "\n")
     for name, result in results.items():
         print(f"{name}: {result.message}")
-    if len(split.X_raw) < len(split.y):
-        print(f"train scores are of the first {len(split.X_raw)} rows of {len(split.y)}")
+    if len(split.X_raw) < split.n_train:
+        print(f"train scores are of the first {len(split.X_raw)} rows of {split.n_train}")
     print(f"\nsaved under {folder}/")
     for name in results:
         print(f"  {name}/  model.safetensors, history.npz, TensorBoard events")

@@ -79,7 +79,8 @@ def options() -> argparse.ArgumentParser:
         action="store_true",
         help="leave the rows of a .npy or .parquet file on disk, as is done above 2 GiB anyway; "
         "temporary files of their size in float64 and in --dtype go to TMPDIR, and at most 100000 "
-        "rows are held out and scored",
+        "rows are held out and scored. Under torchrun each rank reads only its own rows of such "
+        "files, and all of a .csv",
     )
     data.add_argument(
         "--no-standardize",
@@ -193,6 +194,12 @@ def check(args: argparse.Namespace) -> None:
     make_penalty(args)
 
 
+def can_be_mapped(args: argparse.Namespace) -> bool:
+    """Whether --data is a file of which a part can be read alone: .npy or .parquet."""
+    path = Path(args.data)
+    return path.suffix.lower() in (".npy", ".parquet") and args.data not in DATASETS
+
+
 def stays_on_disk(args: argparse.Namespace, device: torch.device) -> bool:
     """Whether the rows are mapped: on request, and where the file is large.
 
@@ -201,8 +208,7 @@ def stays_on_disk(args: argparse.Namespace, device: torch.device) -> bool:
     ValueError
         If they cannot be.
     """
-    path = Path(args.data)
-    fits = path.suffix.lower() in (".npy", ".parquet") and args.data not in DATASETS
+    path, fits = Path(args.data), can_be_mapped(args)
     if args.mapped and not fits:
         raise ValueError(
             f"--mapped is for .npy and .parquet files, not {args.data}; scripts/convert.py makes "

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import ranks
 
@@ -142,6 +143,40 @@ def test_train_is_the_same_under_torchrun_and_writes_once(tmp_path: Path) -> Non
         for name in a:
             assert np.abs(a[name] - b[name]).max() <= 1e-12 * np.abs(a[name]).max()
         assert len(list(folders[1].glob("events.*"))) == 1
+
+
+@pytest.mark.parametrize("data", ["rows.npy", "rows.parquet", "rows.npy --mapped"])
+def test_ranks_that_read_their_own_rows_train_the_model_of_one_process(
+    data: str, tmp_path: Path
+) -> None:
+    from safetensors.numpy import load_file
+
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(900, 3)) * [1, 10, 1e3] + [0, 5, 1e4]
+    y = X @ [1, 0.1, 1e-3] - 10 + rng.logistic(size=900) > 0
+    np.save(tmp_path / "rows.npy", np.column_stack((X, y)))
+    table = pd.DataFrame(X, columns=list("abc")).assign(ill=np.where(y, "yes", "no"))
+    table.to_parquet(tmp_path / "rows.parquet", row_group_size=200)
+    script = [str(HERE.parent / "scripts" / "train.py"), "--optimizer", "newton"]
+    script += ["--weighting", "none", "--data", *str(tmp_path / data).split()]
+    script += ["--target", "ill" if "parquet" in data else "3", "--out"]
+    one = subprocess.run(
+        [sys.executable, *script, str(tmp_path / "one")], capture_output=True, text=True,
+        env=environment(), timeout=240,
+    )  # fmt: skip
+    three = started(3, *script, str(tmp_path / "three"))
+    assert one.returncode == three.returncode == 0, three.stderr[-2000:]
+    a, b = (
+        load_file(tmp_path / ranks / "rows" / "normal" / "model.safetensors")
+        for ranks in ("one", "three")
+    )
+    for name in a:
+        assert np.abs(a[name] - b[name]).max() <= 1e-12 * np.abs(a[name]).max()
+    scores = [
+        next(line for line in run.stdout.splitlines() if line.startswith("normal ")).split()[:-2]
+        for run in (one, three)
+    ]
+    assert scores[0] == scores[1]
 
 
 def test_a_killed_rank_comes_back_from_the_checkpoint_to_the_same_bits(tmp_path: Path) -> None:

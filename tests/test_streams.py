@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from torchlogreg import streams
+from torchlogreg import distributed, streams
 from torchlogreg.csv_to_parquet import csv_to_parquet
+from torchlogreg.parquet import Table
 from torchlogreg.readers import read_table
 from torchlogreg.streams import ahead, map_table
 
@@ -61,6 +63,34 @@ def test_a_mapped_array_is_the_one_in_memory(target, dtype, tmp_path):
     np.testing.assert_array_equal(there.X, here.X)
     np.testing.assert_array_equal(there.y, here.y)
     assert there.class_names == here.class_names == ("0", "1", "2")
+
+
+@pytest.mark.parametrize("file", ["t.parquet", "t.npy"])
+def test_the_parts_of_the_ranks_are_the_table(file, tmp_path, monkeypatch):
+    mixed().to_parquet(tmp_path / "t.parquet", row_group_size=100)
+    np.save(tmp_path / "t.npy", np.random.default_rng(1).integers(0, 3, (700, 4)))
+    target, parts, ends = {"t.parquet": "ill"}.get(file), [], [0, 133, 300, 700]
+    whole = map_table(tmp_path / file, target)
+    for start, stop in itertools.pairwise(ends):
+        monkeypatch.setattr(distributed, "shard", lambda n, own=slice(start, stop): own)
+        parts.append(map_table(tmp_path / file, target, shard=True))
+        assert parts[-1].feature_names == whole.feature_names
+    np.testing.assert_array_equal(np.concatenate([part.X for part in parts]), whole.X)
+    np.testing.assert_array_equal(np.concatenate([part.y for part in parts]), whole.y)
+
+
+@pytest.mark.parametrize(
+    ("start", "stop", "groups"),
+    [(0, 700, range(7)), (0, 100, [0]), (99, 101, [0, 1]), (250, 260, [2]), (600, 700, [6])],
+)
+def test_a_part_is_read_from_the_row_groups_that_have_its_rows(start, stop, groups, tmp_path):
+    mixed().to_parquet(tmp_path / "t.parquet", row_group_size=100)
+    table = Table(tmp_path / "t.parquet")
+    read, first, n_rows = table._groups(slice(start, stop))
+    assert read == list(groups) and first == 100 * read[0] and n_rows == 100 * len(read)
+    blocks = list(table.blocks(["age"], 30, slice(start, stop)))
+    ages = np.concatenate([block.column(0).to_numpy() for block in blocks])
+    np.testing.assert_array_equal(ages, mixed()["age"][start:stop])
 
 
 def test_csv_becomes_the_parquet_that_pandas_reads(tmp_path):

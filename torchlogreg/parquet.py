@@ -7,6 +7,7 @@ is followed but for the columns that it calls an index, which are left out.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -107,27 +108,48 @@ class Table:
             raise ValueError(f"{self.path} is damaged: it says {self.n} rows and has {len(found)}")
         return found.rename_columns(columns)
 
-    def blocks(self, columns: list[str], size: int) -> Iterator[Any]:
-        """Record batches of some columns, in order, as many rows as the file says.
+    def blocks(self, columns: list[str], size: int, rows: slice) -> Iterator[Any]:
+        """Record batches of some columns of ``rows``, in order, as many as the file says.
+
+        Only row groups with such rows are read.
 
         Raises
         ------
         ValueError
             If it is damaged.
         """
-        left, stored = self.n, [self._stored[c] for c in columns]
+        groups, start, left = self._groups(rows)
+        stored = [self._stored[c] for c in columns]
+        options = {"columns": stored, "row_groups": groups, "use_threads": False}
         try:
-            for batch in self._file.iter_batches(size, columns=stored, use_threads=False):
+            for batch in self._file.iter_batches(size, **options):
                 left -= len(batch)
                 if left < 0:
                     break
-                yield batch.select(stored).rename_columns(columns)
+                begin, end = max(rows.start - start, 0), min(rows.stop - start, len(batch))
+                start += len(batch)
+                if begin < end:
+                    part = batch.slice(begin, end - begin)
+                    yield part.select(stored).rename_columns(columns)
         except MemoryError:
             raise
         except Exception as error:
             raise self._damaged(error) from None
         if left:
             raise ValueError(f"{self.path} is damaged: it has not the {self.n} rows that it says")
+
+    def _groups(self, rows: slice) -> tuple[list[int], int, int]:
+        """Row groups with these rows, the first of their rows, and how many they say to have."""
+        metadata = self._file.metadata
+        lengths = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+        ends = list(itertools.accumulate(lengths, initial=0))
+        if ends[-1] != self.n:
+            raise ValueError(
+                f"{self.path} is damaged: it says {self.n} rows, and {ends[-1]} by its row groups"
+            )
+        pairs = enumerate(itertools.pairwise(ends))
+        groups = [i for i, (a, b) in pairs if a < rows.stop and b > rows.start]
+        return groups, ends[groups[0]] if groups else 0, sum(lengths[i] for i in groups)
 
     def block(self, batch: Any) -> Any:
         """A record batch as a frame."""

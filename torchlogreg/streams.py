@@ -7,6 +7,7 @@ while a thread reads the next block; every pass after that is a pass over mapped
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from torchlogreg import mapped
+from torchlogreg import distributed, mapped
 from torchlogreg.columns import FEW, HUGE, Task, encode_feature, encode_target
 from torchlogreg.datasets import Dataset
 from torchlogreg.headings import find_index, find_target, refuse_duplicates, refuse_small
@@ -31,7 +32,11 @@ Item = TypeVar("Item")
 
 
 def map_table(
-    path: str | os.PathLike[str], target: str | int | None = None, *, task: Task | None = None
+    path: str | os.PathLike[str],
+    target: str | int | None = None,
+    *,
+    task: Task | None = None,
+    shard: bool = False,
 ) -> Dataset:
     """What :func:`torchlogreg.readers.read_table` gives, with ``X`` and ``y`` on disk.
 
@@ -45,6 +50,9 @@ def map_table(
     target : str or int, optional
         As in ``read_table``.
     task : {"classes", "number"}, optional
+    shard : bool
+        Of several ranks each takes :func:`torchlogreg.distributed.shard` of the rows, and reads no
+        others, but for the target and columns of text of a .parquet file in step 1.
 
     Returns
     -------
@@ -56,20 +64,37 @@ def map_table(
         If the file is not such a table, in one line that names the column and the row.
     OSError
         If the disk has no room.
+    LostRankError
+        If another rank failed to read its rows.
     """
     try:
-        return _mapped(_open(Path(path)), target, task)
+        with _apart("opening its table", shard):
+            table = _open(Path(path))
+            wanted = _find(table, target)
+            if shard and table.n < distributed.world_size():
+                raise ValueError(f"{path} has {table.n} rows, fewer than there are ranks")
+        rows = distributed.shard(table.n) if shard else slice(0, table.n)
+        with _apart("looking for levels", shard):  # 1
+            known = _values(table, wanted, rows if isinstance(table, _Array) else None)
+        if shard and isinstance(table, _Array):
+            known[wanted] = _of_all_ranks(known[wanted])
+        with _apart("reading its rows", shard):  # 2
+            return _mapped(table, _Levels(table, wanted, task, known), rows)
     except MemoryError:
         raise ValueError(f"a block of {path} does not fit into memory; it may be damaged") from None
 
 
-def _mapped(table: Table | _Array, target: str | int | None, task: Task | None) -> Dataset:
-    """Steps 1 and 2."""
-    wanted = _find(table, target)
-    levels = _Levels(table, wanted, task)  # 1
+def _apart(what: str, shard: bool) -> contextlib.AbstractContextManager[None]:
+    """For what a rank does alone: an error there is known to all ranks."""
+    return distributed.together(what) if shard else contextlib.nullcontext()
+
+
+def _mapped(table: Table | _Array, levels: _Levels, rows: slice) -> Dataset:
+    """Step 2."""
+    wanted, n = levels.wanted, rows.stop - rows.start
     names: tuple[str, ...] = ()
     X = y = None
-    for start, frame in _blocks(table, table.names):  # 2
+    for start, frame in _blocks(table, table.names, rows):
         _refuse_missing(table.path, frame, start)
         parts = [levels.feature(frame[c]) for c in table.names if c != wanted]
         if X is None or y is None:
@@ -78,11 +103,11 @@ def _mapped(table: Table | _Array, target: str | int | None, task: Task | None) 
                 raise ValueError(
                     f"{table.path}: there is no feature beside {shown(wanted)}; add one"
                 )
-            X = mapped.room((table.n, len(names)), torch.float64).numpy()
-            y = mapped.room((table.n,), levels.y_dtype).numpy()
-        stop = start + len(frame)
-        np.concatenate([block for block, _ in parts], axis=1, out=X[start:stop])
-        y[start:stop] = levels.target(frame[wanted])
+            X = mapped.room((n, len(names)), torch.float64).numpy()
+            y = mapped.room((n,), levels.y_dtype).numpy()
+        own = slice(start - rows.start, start - rows.start + len(frame))
+        np.concatenate([block for block, _ in parts], axis=1, out=X[own])
+        y[own] = levels.target(frame[wanted])
     if X is None or y is None:
         raise ValueError(f"{table.path} has no rows; there is nothing to fit")
     refuse_duplicates(table.path, names)
@@ -116,51 +141,70 @@ class _Array:
         order: Literal["C", "F"] = "F" if fortran else "C"
         self._array = np.memmap(path, bytes_as(self._dtype), "r", start, (self.n, p), order)
 
-    def blocks(self, columns: list[str], size: int) -> Iterator[Any]:
-        """Frames of some columns."""
+    def blocks(self, columns: list[str], size: int, rows: slice) -> Iterator[Any]:
+        """Frames of some columns of ``rows``."""
         import pandas as pd
 
         which = [int(name[1:]) for name in columns]
-        for start in range(0, self.n, size):
-            rows = np.array(self._array[start : start + size, which])
-            yield pd.DataFrame(as_numbers(rows, self._dtype), None, columns)
+        for start in range(rows.start, rows.stop, size):
+            block = np.array(self._array[start : min(start + size, rows.stop), which])
+            yield pd.DataFrame(as_numbers(block, self._dtype), None, columns)
 
     def block(self, frame: Any) -> Any:
         """A block as a frame, which it is."""
         return frame
 
 
-def _blocks(table: Table | _Array, columns: list[str]) -> Iterator[tuple[int, Any]]:
+def _blocks(table: Table | _Array, columns: list[str], rows: slice) -> Iterator[tuple[int, Any]]:
     """First row, and a frame of some columns; the next is read while this one is used."""
-    start = 0
-    for block in ahead(table.blocks(columns, max(256, ENTRIES // len(columns)))):
+    start = rows.start
+    for block in ahead(table.blocks(columns, max(256, ENTRIES // len(columns)), rows)):
         yield start, table.block(block)
         start += len(block)
 
 
-class _Levels:
-    """The values of the target and of columns of text, in the whole table."""
+def _values(table: Table | _Array, wanted: str, rows: slice | None) -> dict[str, Any]:
+    """What the target and columns of text hold; of a target some values, if it has many."""
+    import pandas as pd
 
-    def __init__(self, table: Table | _Array, wanted: str, task: Task | None) -> None:
+    found: dict[str, Any] = {}
+    read = list(dict.fromkeys([*table.texts, wanted]))
+    for start, frame in _blocks(table, read, rows or slice(0, table.n)):
+        _refuse_missing(table.path, frame, start)
+        for name in read:
+            if name != wanted or name in table.texts or len(found.get(name, ())) <= FEW:
+                here = frame[name].drop_duplicates()
+                seen = pd.concat((found[name], here)) if name in found else here
+                found[name] = seen.drop_duplicates()
+            if len(found[name]) > HUGE and name in table.texts:
+                raise ValueError(
+                    f"{table.path}: column {shown(name)} has more than {HUGE} distinct texts, "
+                    "too many for indicators; drop it, or group its levels"
+                )
+    if not found:
+        raise ValueError(f"{table.path} has no rows; there is nothing to fit")
+    return found
+
+
+def _of_all_ranks(values: Any) -> Any:
+    """The distinct numbers that any rank has seen, in the order of the ranks."""
+    import pandas as pd
+
+    own = values.to_numpy()
+    wide = own.astype(np.float64 if own.dtype.kind == "f" else np.int64)
+    numbers = distributed.all_rows(torch.from_numpy(wide)).numpy().astype(own.dtype)
+    return pd.Series(numbers, name=values.name).drop_duplicates()
+
+
+class _Levels:
+    """How the target and columns of text become numbers, by what the whole table holds."""
+
+    def __init__(
+        self, table: Table | _Array, wanted: str, task: Task | None, found: dict[str, Any]
+    ) -> None:
         import pandas as pd
 
         self.wanted = wanted
-        found: dict[str, Any] = {}
-        read = list(dict.fromkeys([*table.texts, wanted]))
-        for start, frame in _blocks(table, read):
-            _refuse_missing(table.path, frame, start)
-            for name in read:
-                if name != wanted or name in table.texts or len(found.get(name, ())) <= FEW:
-                    here = frame[name].drop_duplicates()
-                    seen = pd.concat((found[name], here)) if name in found else here
-                    found[name] = seen.drop_duplicates()
-                if len(found[name]) > HUGE and name in table.texts:
-                    raise ValueError(
-                        f"{table.path}: column {shown(name)} has more than {HUGE} distinct texts, "
-                        "too many for indicators; drop it, or group its levels"
-                    )
-        if not found:
-            raise ValueError(f"{table.path} has no rows; there is nothing to fit")
         # Often enough that their number alone does not make them too fine for classes.
         self._known = {name: pd.concat([column] * 3) for name, column in found.items()}
         y, self.class_names, self.ordered = encode_target(
