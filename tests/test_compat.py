@@ -164,7 +164,7 @@ def test_a_tolerance_of_zero_ends_at_the_optimum_without_a_warning() -> None:
 
 def test_a_warm_start_continues_from_coefficients_their_owner_set() -> None:
     X, y, _ = data(3)
-    model = LogisticRegression(warm_start=True).fit(X, y)
+    model = LogisticRegression(warm_start=True, tol=1e-10).fit(X, y)
     optimum = model.coef_
     again = model.fit(X, y)
     assert again.n_iter_[0] <= 2

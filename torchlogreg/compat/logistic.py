@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from scipy import sparse
-from scipy.special import log_expit, log_softmax
+from scipy.special import expit, log_expit, log_softmax, softmax
 from sklearn.base import BaseEstimator
 from sklearn.linear_model._base import LinearClassifierMixin, SparseCoefMixin
 from sklearn.utils import compute_class_weight
@@ -185,7 +185,10 @@ class LogisticRegression(
 
     def predict_proba(self, X: Any) -> Any:
         """Probability of every class, shape (n, K), in the order of ``classes_``."""
-        return np.exp(self.predict_log_proba(X))
+        scores = self.decision_function(X)
+        if scores.ndim == 1:
+            return np.stack([expit(-scores), expit(scores)], axis=1)
+        return softmax(scores, axis=1)
 
     def predict_log_proba(self, X: Any) -> Any:
         """Logarithms of the probabilities, shape (n, K); finite where a probability is 0."""
@@ -247,7 +250,7 @@ class LogisticRegression(
         """Sample weights (n,) times the factors of the classes, or None for all one."""
         if sample_weight is None and self.class_weight is None:
             return None
-        weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
+        weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         if self.class_weight is None:
             return weights
         factors = compute_class_weight(

@@ -1,8 +1,8 @@
-"""Ridge paths of several folds at once: Newton's method as one tensor program.
+"""Ridge paths of several folds at once: quasi-Newton steps as one tensor program.
 
 The folds share their rows and differ in their weights, which are zero where a row is held out. One
-product ``X theta'`` serves all of them, one batched product makes their Hessians, one batched
-factorisation their steps. A fit of few rows is mostly calls, and these are made once for all folds.
+product ``X theta'`` serves all of them, one more gives all gradients. Of many rows the Hessian is
+nearly that of every fold, so one factor serves them all, and L-BFGS learns the difference.
 """
 
 from __future__ import annotations
@@ -16,19 +16,25 @@ from torch.nn import functional as F
 from torchlogreg.scaling import Standardizer
 from torchlogreg.sparse import is_sparse
 
-LARGEST = 2**23
-"""Entries of the weighted rows of all folds and pairs of classes, up to which they are one tensor:
-64 MB, and from there on the products take longer than the calls that are saved."""
+LARGEST = 2**22
+"""Scores, rows times folds times ``r``, up to which all folds go together; beyond, a fit of each
+that begins with a sample of its rows is the quicker way."""
 
-CACHED = 2**17
-"""Entries of weighted rows made at once: a megabyte, multiplied while it is at hand."""
+CACHED = 2**16
+"""Entries of scores, or of weighted rows, made at once: half a megabyte stays at hand."""
 
-MOST = 400
-"""Parameters up to which so many Cholesky factors are no matter."""
+MOST = 1000
+"""Parameters up to which a factor for every point of the path is no matter."""
 
-STEPS, HALVINGS = 50, 30
-DONE = 1e-16
-"""Newton decrement, squared, from which one more step is the last: it ends at its square."""
+STEPS, HALVINGS, PAIRS = 100, 30, 10
+"""Steps, halvings of one, and earlier steps remembered."""
+
+ALIKE = 8
+"""Rows a parameter from which on the Hessian of all rows is nearly that of every fold."""
+
+FAR, DONE = 1e-3, 1e-19
+"""Twice the distance to the lowest objective, as the gradient promises it, from above which a new
+Hessian pays, and below which one step more is the last."""
 
 
 class Rows(NamedTuple):
@@ -42,7 +48,7 @@ class Rows(NamedTuple):
         Class indices.
     n_classes : int
     shares : Tensor, shape (F, n)
-        Row weights of every fold; each sums to one.
+        Row weights of every fold; each sums to one. The last are those of all rows.
     offset : Tensor, shape (n, r) or (n, 1), or None
     intercept : bool
     """
@@ -63,14 +69,13 @@ class Rows(NamedTuple):
 def suits(rows: Rows) -> bool:
     """Whether one program is the quicker way."""
     r, (n, p) = rows.n_scores, rows.X.shape
-    pairs = r * (r + 1) // 2
-    small = len(rows.shares) * pairs * n * (p + 1) <= LARGEST and r * (p + 1) <= MOST
+    small = len(rows.shares) * n * r <= LARGEST and r * (p + 1) <= MOST
     return small and not is_sparse(rows.X)
 
 
 @torch.no_grad()
 def ridge_paths(rows: Rows, alphas: list[float], dtype: torch.dtype) -> Tensor | None:
-    """Coefficients and intercepts under ``L2(alpha)``, or None where Newton's method did not end.
+    """Coefficients and intercepts under ``L2(alpha)``, or None where the steps did not end.
 
     1. Standardise by all rows; the penalty keeps its meaning on raw columns.
     2. From the largest alpha on, each from where the one before ended.
@@ -98,7 +103,7 @@ def ridge_paths(rows: Rows, alphas: list[float], dtype: torch.dtype) -> Tensor |
     path = []
     for alpha in alphas:  # 2
         ridge = torch.cat((alpha / scale.square(), X.new_zeros(1)))
-        found = _newton(problem, theta, ridge)
+        found = _minimise(problem, theta, ridge)
         if found is None:
             return None
         theta = found
@@ -108,81 +113,160 @@ def ridge_paths(rows: Rows, alphas: list[float], dtype: torch.dtype) -> Tensor |
     return torch.stack(path, dim=1)
 
 
+class _At(NamedTuple):
+    """Parameters (F, r, P), objectives (F,) and gradients (F, r P) of all folds."""
+
+    theta: Tensor
+    value: Tensor
+    gradient: Tensor
+
+
+class _Part(NamedTuple):
+    """Some of the rows: columns (m, P), fold weights (F, m), targets (r, 1, m), known scores."""
+
+    D: Tensor
+    shares: Tensor
+    target: Tensor
+    offset: Tensor | None
+
+    def scores(self, theta: Tensor) -> Tensor:
+        """``eta`` (r, F, m)."""
+        eta = (theta.transpose(0, 1).flatten(0, 1) @ self.D.T).view(-1, len(theta), len(self.D))
+        return eta if self.offset is None else eta + self.offset
+
+
 class _Problem:
-    """Values, gradients and Hessians of all folds."""
+    """Values, gradients and Hessians of all folds, some rows at a time."""
 
     def __init__(self, rows: Rows, D: Tensor, shares: Tensor) -> None:
-        self.D, self.shares, self.r = D, shares, rows.n_scores
-        self.offset, self.intercept = rows.offset, rows.intercept
-        self.codes = rows.codes
-        self.target = F.one_hot(rows.codes, rows.n_classes).to(D)[:, -self.r :]
+        self.n, self.P = D.shape
+        self.r, self.intercept = rows.n_scores, rows.intercept
+        self.together = self.n >= ALIKE * self.r * self.P
+        target = F.one_hot(rows.codes, rows.n_classes)[:, -self.r :].T.unsqueeze(1).to(D)
+        offset = None if rows.offset is None else rows.offset.T.unsqueeze(1).to(D)
+        size = max(256, CACHED // (self.r * len(shares)))
+        self.parts = []
+        for start in range(0, self.n, size):
+            end = start + size
+            known = None if offset is None else offset[..., start:end]
+            part = _Part(D[start:end], shares[:, start:end], target[..., start:end], known)
+            self.parts.append(part)
 
-    def eta(self, theta: Tensor) -> Tensor:
-        """(F, n, r)."""
-        scores = torch.matmul(self.D, theta.transpose(1, 2))
-        return scores if self.offset is None else scores + self.offset
+    def at(self, theta: Tensor, ridge: Tensor) -> _At:
+        """One pass over the rows."""
+        pull = ridge * theta
+        value, slopes = 0.5 * (pull * theta).sum((1, 2)), pull.transpose(0, 1)
+        for part in self.parts:
+            eta = part.scores(theta)
+            loss = -(eta * part.target).sum(0)
+            if self.r == 1:
+                loss, mu = loss + F.softplus(eta[0]), torch.sigmoid(eta)
+            else:
+                highest = eta.amax(0)
+                mu = eta.sub_(highest).exp_()
+                sums = mu.sum(0)
+                loss += sums.log().add_(highest)
+                mu /= sums
+            value = value + torch.linalg.vecdot(loss, part.shares)
+            residual = mu.sub_(part.target).mul_(part.shares)
+            slopes = slopes + (residual.flatten(0, 1) @ part.D).view_as(slopes)
+        return _At(theta, value, slopes.transpose(0, 1).flatten(1))
 
-    def value(self, theta: Tensor, eta: Tensor, ridge: Tensor) -> Tensor:
-        """Penalised objective of every fold (F,)."""
-        picked = (eta * self.target).sum(-1)
-        total = F.softplus(eta[..., 0]) if self.r == 1 else eta.logsumexp(-1)
-        loss = ((total - picked) * self.shares).sum(-1)
-        return loss + 0.5 * (ridge * theta.square()).sum((1, 2))
-
-    def slopes(self, theta: Tensor, eta: Tensor, ridge: Tensor) -> tuple[Tensor, Tensor]:
-        """Gradient (F, r P) and Hessian (F, r P, r P)."""
-        mu = torch.sigmoid(eta) if self.r == 1 else eta.softmax(-1)
-        residual = (mu - self.target) * self.shares.unsqueeze(-1)
-        gradient = torch.matmul(residual.transpose(1, 2), self.D) + ridge * theta
-        a, b = torch.triu_indices(self.r, self.r, device=mu.device).unbind()
-        bend = mu[..., a] * ((a == b).to(mu) - mu[..., b]) * self.shares.unsqueeze(-1)
-        P, r = self.D.shape[1], self.r
-        blocks = torch.zeros((), dtype=mu.dtype, device=mu.device)
-        size = max(64, CACHED // (bend.shape[0] * bend.shape[2] * P))
-        for part, D in zip(torch.split(bend, size, 1), torch.split(self.D, size), strict=True):
-            weighted = part.transpose(1, 2).unsqueeze(-1) * D  # (F, pairs, rows, P)
-            blocks = blocks + torch.matmul(weighted.transpose(2, 3), D)
-        hessian = mu.new_empty(len(mu), r, P, r, P)
-        hessian[:, a, :, b, :] = blocks.transpose(0, 1)
-        hessian[:, b, :, a, :] = blocks.transpose(0, 1)
+    def factors(self, theta: Tensor, ridge: Tensor) -> Tensor | None:
+        """Cholesky factors of the Hessians, (F, r P, r P), or (1, r P, r P) of all rows for all."""
+        chosen, r, P = slice(-1 if self.together else 0, None), self.r, self.P
+        a, b = torch.triu_indices(r, r, device=theta.device).unbind()
+        same = (a == b).to(theta).view(-1, 1, 1)
+        blocks = theta.new_zeros(len(a) * len(theta[chosen]), P, P)
+        for part in self.parts:
+            eta = part.scores(theta[chosen])
+            mu = torch.sigmoid(eta) if r == 1 else eta.softmax(0)
+            bend = (mu[a] * (same - mu[b]) * part.shares[chosen]).flatten(0, 1)
+            size = max(64, CACHED // (len(bend) * P))
+            for bends, D in zip(torch.split(bend, size, 1), torch.split(part.D, size), strict=True):
+                blocks += torch.matmul((bends.unsqueeze(-1) * D).transpose(1, 2), D)
+        blocks = blocks.view(len(a), -1, P, P)
+        hessian = theta.new_empty(blocks.shape[1], r, P, r, P)
+        hessian[:, a, :, b, :] = blocks
+        hessian[:, b, :, a, :] = blocks
         if r > 1 and self.intercept:  # the same number added to all intercepts changes nothing
             hessian[:, :, -1, :, -1] += 1 / r
-        hessian = hessian.reshape(len(mu), r * P, r * P)
         diagonal = ridge.repeat(r)
         if not self.intercept:
             diagonal = diagonal + (diagonal == 0).to(diagonal)
-        return gradient.flatten(1), hessian + torch.diag(diagonal)
+        matrix = hessian.view(-1, r * P, r * P) + torch.diag(diagonal)
+        factors, failed = torch.linalg.cholesky_ex(matrix)
+        return None if bool(failed.any()) else factors
 
 
-def _newton(problem: _Problem, theta: Tensor, ridge: Tensor) -> Tensor | None:
-    """Newton's method with step halving, every fold by itself.
+def _minimise(problem: _Problem, theta: Tensor, ridge: Tensor) -> Tensor | None:
+    """L-BFGS about a Hessian that all folds may share, each with its own memory and step length.
 
-    1. Value, gradient, Hessian; the step of every fold.
+    1. Direction of every fold; while the objective has far to fall, from a new Hessian.
     2. Halve the steps of folds whose objective would not fall.
-    3. End after a step from where the next would change no digit.
+    3. Remember step and change of the gradient; end where the next step would change no digit.
     """
-    eta = problem.eta(theta)
-    value = problem.value(theta, eta, ridge)
+    at, far = problem.at(theta, ridge), True
+    factors, pairs = None, list[_Pair]()
     for _ in range(STEPS):
-        gradient, hessian = problem.slopes(theta, eta, ridge)  # 1
-        factor, failed = torch.linalg.cholesky_ex(hessian)
-        if bool(failed.any()):
+        if far:  # 1
+            factors, pairs = problem.factors(at.theta, ridge), []
+        if factors is None:
             return None
-        step = torch.cholesky_solve(gradient.unsqueeze(-1), factor).squeeze(-1)
-        gain = (gradient * step).sum(-1)
-        length, moved = torch.ones_like(value), step.view_as(theta)
-        slack = 16 * torch.finfo(value.dtype).eps * value.abs()
-        for _ in range(HALVINGS):  # 2
-            tried = theta - length.view(-1, 1, 1) * moved
-            eta = problem.eta(tried)
-            new = problem.value(tried, eta, ridge)
-            bad = ~(new <= value - 1e-4 * length * gain + slack)
-            if not bool(bad.any()):
-                break
-            length = torch.where(bad, 0.5 * length, length)
-        else:
+        step = _direction(at.gradient, pairs, factors)
+        gain = (at.gradient * step).sum(-1)
+        ahead = _shortened(problem, at, ridge, step, gain)  # 2
+        if ahead is None:
             return None
-        theta, value = tried, new
-        if bool((gain <= DONE).all()):  # 3
-            return theta
+        pair = _Pair.of((ahead.theta - at.theta).flatten(1), ahead.gradient - at.gradient)  # 3
+        at, pairs = ahead, [*pairs[-PAIRS + 1 :], pair]
+        largest = float(gain.max())
+        if not largest > DONE:
+            return at.theta if largest == largest else None
+        far = largest > FAR
+    return None
+
+
+class _Pair(NamedTuple):
+    """A step of every fold, what it changed in the gradient (F, r P), and one over their product.
+
+    Zero where rounding has left no product.
+    """
+
+    step: Tensor
+    change: Tensor
+    inverse: Tensor
+
+    @classmethod
+    def of(cls, step: Tensor, change: Tensor) -> _Pair:
+        product = (step * change).sum(-1, keepdim=True)
+        return cls(step, change, torch.where(product > 0, 1 / product, 0.0))
+
+
+def _direction(gradient: Tensor, pairs: list[_Pair], factors: Tensor) -> Tensor:
+    """``H^-1 gradient`` of every fold (F, r P), by the two loops of L-BFGS (Nocedal, 1980)."""
+    left, shares = gradient, []
+    for pair in reversed(pairs):
+        shares.append(pair.inverse * (pair.step * left).sum(-1, keepdim=True))
+        left = left - shares[-1] * pair.change
+    if len(factors) == 1:
+        step = torch.cholesky_solve(left.T, factors[0]).T
+    else:
+        step = torch.cholesky_solve(left.unsqueeze(-1), factors).squeeze(-1)
+    for pair, share in zip(pairs, reversed(shares), strict=True):
+        back = pair.inverse * (pair.change * step).sum(-1, keepdim=True)
+        step = step + (share - back) * pair.step
+    return step
+
+
+def _shortened(problem: _Problem, at: _At, ridge: Tensor, step: Tensor, gain: Tensor) -> _At | None:
+    """Where steps that are short enough end; None where none is."""
+    length, moved = torch.ones_like(gain), step.view_as(at.theta)
+    slack = 16 * torch.finfo(gain.dtype).eps * at.value.abs()
+    for _ in range(HALVINGS):
+        ahead = problem.at(at.theta - length.view(-1, 1, 1) * moved, ridge)
+        bad = ~(ahead.value <= at.value - 1e-4 * length * gain + slack)
+        if not bool(bad.any()):
+            return ahead
+        length = torch.where(bad, 0.5 * length, length)
     return None

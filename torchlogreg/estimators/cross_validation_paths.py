@@ -110,7 +110,7 @@ def _of_fold(
     model, path = new_model(rows, dtype), []
     for alpha in alphas:
         now = replace(settings, penalty=penalty_at(alpha, l1_ratio))
-        train(model, X, y, now, sample_weight=weight, offset=offset)
+        train(model, X, y, now, sample_weight=weight, offset=offset, recorded=False)
         bias = model.weight.new_zeros(len(model.weight)) if model.bias is None else model.bias
         path.append(torch.cat((model.weight, bias.unsqueeze(1)), dim=1).detach().clone())
     return torch.stack(path)

@@ -42,6 +42,13 @@ ON_RAW = ("least_squares", "kernel_newton", "dual_coordinate", "coordinate_newto
 """Optimizers that take raw columns. The first scales by powers of two itself; those that follow
 know plain ``L2`` only, or look at one column at a time, whatever its unit."""
 
+INVARIANT = ("newton", "subsampled_newton")
+"""Optimizers that take the same steps whatever the columns' units, and centre them by themselves:
+where nobody looks on, a copy of the rows and the detours of its penalty are saved."""
+
+EXTREME = 1e75
+"""Largest entry of which even a sum of fourth powers is a float64."""
+
 
 class FitWarning(ConvergenceWarning, SklearnConvergenceWarning):  # type: ignore[misc]
     """A fit of an estimator did not converge: the warning of ``fit``, and scikit-learn's."""
@@ -71,12 +78,14 @@ def train(
     sample_weight: Any = None,
     offset: Any = None,
     watch: Callable[[Standardizer | None], tuple[Hook, ...]] = lambda columns: (),
+    recorded: bool = True,
 ) -> tuple[FitResult, History]:
     """Fit ``model``, which takes raw columns before and after.
 
     1. Standardise: mean zero if there is an intercept to absorb it, standard deviation one; of
        sparse rows only the latter. Exact least squares takes the raw columns, since rounding the
        centred ones would cost it digits, and so does what works by rows or by single columns.
+       Newton does too, unless the fit is recorded.
     2. Fit, recording every epoch. A penalty keeps its meaning on raw columns.
     3. Fold the standardisation back, in double precision, and restore digits that it has cost.
 
@@ -92,28 +101,33 @@ def train(
         As in ``fit``.
     watch : callable
         From the standardisation, or None, to more hooks.
+    recorded : bool
+        Whether every epoch is written down, of a model of standardised columns.
 
     Returns
     -------
     result : FitResult
     history : History
+        Empty if nothing was recorded.
     """
     if sample_weight is not None:
         sample_weight = as_tensor(sample_weight, "sample_weight", X.device)
     columns, penalty, raw, last_digits = None, settings.penalty, X, LastDigits()
-    if _gains_by_scaling(model, X, settings):  # 1
+    name = _optimizer(model, X, settings)
+    if name not in ON_RAW and (recorded or not _is_at_home(name, X)):  # 1
         centre = has_intercept(model) and not is_sparse(X)
         columns = Standardizer.of(X, sample_weight, centre=centre)
         X = columns.transform(X.to(torch.promote_types(X.dtype, model.weight.dtype)))
         unfold_(model, columns)
         penalty = on_raw_columns(penalty, columns.scale.to(model.weight))
-    recorder = recorder_of(model, settings, columns)
+    recorder = recorder_of(model, settings, columns) if recorded else Recorder()
+    watching = (recorder, *settings.hooks) if recorded else tuple(settings.hooks)
     with one_warning():  # 2
         result = fit(
             model,
             X,
             y,
-            optimizer=settings.optimizer,
+            optimizer=settings.optimizer if recorded else name,
             penalty=penalty,
             weighting=settings.weighting,
             sample_weight=sample_weight,
@@ -122,7 +136,7 @@ def train(
             batch_size=settings.batch_size,
             max_epochs=settings.max_epochs,
             tol=settings.tol,
-            hooks=(recorder, last_digits, *settings.hooks, *watch(columns)),
+            hooks=(last_digits, *watching, *watch(columns)),
             generator=settings.generator,
         )
     if columns is not None:
@@ -171,21 +185,28 @@ def start_from_(model: Model, previous: Model) -> None:
     model.load_state_dict(previous.state_dict())
 
 
-def _gains_by_scaling(model: Model, X: Tensor, settings: Settings) -> bool:
-    """False for optimizers that do not care, and lose digits or their short way by it."""
-    name = settings.optimizer
-    if name is None or name == AUTO:
-        weighting = None if settings.weighting is None else as_weighting(settings.weighting)
-        name, _ = choose(
-            Objective(model, penalty=settings.penalty),
-            settings.batch_size,
-            adaptive=weighting is not None and weighting.adaptive,
-            settles=weighting is not None and weighting.settles,
-            n_rows=len(X),
-            X=X,
-            tol=settings.tol,
-        )
-    return name not in ON_RAW
+def _optimizer(model: Model, X: Tensor, settings: Settings) -> Any:
+    """The one that was asked for, or the name of the one that ``fit`` would choose."""
+    if not (settings.optimizer is None or settings.optimizer == AUTO):
+        return settings.optimizer
+    weighting = None if settings.weighting is None else as_weighting(settings.weighting)
+    return choose(
+        Objective(model, penalty=settings.penalty),
+        settings.batch_size,
+        adaptive=weighting is not None and weighting.adaptive,
+        settles=weighting is not None and weighting.settles,
+        n_rows=len(X),
+        X=X,
+        tol=settings.tol,
+    ).name
+
+
+def _is_at_home(name: Any, X: Tensor) -> bool:
+    """Whether that optimizer does as well on these raw columns."""
+    if name not in INVARIANT or is_sparse(X) or X.device.type == "mps":
+        return False
+    largest = float(torch.linalg.vector_norm(X, torch.inf))
+    return 1 / EXTREME < largest < EXTREME
 
 
 def has_intercept(model: Model) -> bool:
