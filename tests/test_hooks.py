@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -221,6 +222,24 @@ def test_progress_computes_figures_only_when_a_redraw_is_due(
     run(Tick(), Progress(force=True), max_epochs=9)
     assert drawn == [2, 6, 9]
     assert capsys.readouterr().err
+
+
+def test_progress_tells_how_much_of_an_epoch_of_mini_batches_is_done(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(progress_module, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+
+    class Tick(Hook):
+        def on_step_end(self, state: FitState) -> None:
+            clock.now += 0.05
+
+    batch = -(-len(problem("logistic").X) // 8)
+    run(Tick(), Progress(force=True), max_epochs=2, batch_size=batch, tol=0)
+    err = capsys.readouterr().err
+    shares = [float(s) for s in re.findall(r"(\d+)% of epoch 1", err)]
+    assert shares == sorted(shares) and len(set(shares)) >= 3 and 20 <= shares[0] <= 30
+    assert "of epoch 2" in err and "of epoch 3" not in err
 
 
 def test_ctrl_c_while_hooks_start_ends_the_fit_cleanly() -> None:

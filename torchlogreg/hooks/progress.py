@@ -19,6 +19,8 @@ SHARE = 20
 class Progress(Hook):
     """A tqdm bar: epochs done, objective, optimality, epochs per second.
 
+    With mini-batches also how much of the present epoch is done: a long one is seen to move.
+
     Figures are computed and fetched only when the bar is redrawn, at most ten times a second, and
     more rarely where computing them is slow. The last line stays and says why the fit ended.
 
@@ -34,7 +36,9 @@ class Progress(Hook):
         self.description = description
         self.force = force
         self._bar: Any = None
-        self._due = 0.0
+        self._due = self._due_within = 0.0
+        self._epoch, self._steps = -1, 0
+        self._text = ""
 
     def on_fit_start(self, state: FitState) -> None:
         """Draw the empty bar."""
@@ -51,7 +55,21 @@ class Progress(Hook):
             file=sys.stderr,
             dynamic_ncols=True,
         )
-        self._due = time.perf_counter() + INTERVAL
+        self._due = self._due_within = time.perf_counter() + INTERVAL
+        self._epoch, self._text = -1, ""
+
+    def on_step_end(self, state: FitState) -> None:
+        """Tell how far the epoch is, without a look at the device."""
+        if self._bar is None or state.batch_size is None:
+            return
+        if state.epoch != self._epoch:
+            self._epoch, self._steps = state.epoch, 0
+        self._steps += 1
+        now = time.perf_counter()
+        if now >= self._due_within:
+            share = min(1.0, self._steps * state.batch_size / len(state.data))
+            self._show(f"{share:.0%} of epoch {state.epoch + 1}{self._text and ', ' + self._text}")
+            self._due_within = now + INTERVAL
 
     def on_epoch_end(self, state: FitState) -> None:
         """Redraw if it is time to."""
@@ -77,7 +95,10 @@ class Progress(Hook):
 
     def _draw(self, state: FitState, ending: str = "") -> None:
         optimality = float(state.optimality)  # first: its pass over the rows serves the value too
-        text = f"loss {float(state.value):.6g}, optimality {optimality:.1e}{ending}"
+        self._text = f"loss {float(state.value):.6g}, optimality {optimality:.1e}"
         self._bar.n = state.epoch
+        self._show(self._text + ending)
+
+    def _show(self, text: str) -> None:
         self._bar.set_postfix_str(text, refresh=False)
         self._bar.refresh()
