@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import io
-import os
 import re
 import signal
-import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -38,8 +35,7 @@ from torchlogreg import (
     fit,
     sparse_rows,
 )
-from torchlogreg.hooks import Checkpoint, EarlyStopping, Recorder
-from torchlogreg.resuming import CheckpointWarning
+from torchlogreg.hooks import Checkpoint, Recorder
 
 F64 = torch.float64
 
@@ -242,148 +238,3 @@ def test_the_global_source_of_random_numbers_is_resumed_too(tmp_path: Path) -> N
         assert torch.equal(params(6, resume=tmp_path), straight)
     finally:
         torch.set_rng_state(before)
-
-
-class Interrupts(Hook):
-    """Ctrl-C in the middle of an epoch."""
-
-    def __init__(self, step: int, times: int = 1) -> None:
-        self.at, self.times = step, times
-
-    def on_step_end(self, state: FitState) -> None:
-        """In the last of these steps."""
-        if state.step == self.at:
-            for _ in range(self.times):
-                signal.raise_signal(signal.SIGINT)
-
-
-def test_ctrl_c_ends_the_epoch_saves_and_resumes_bit_for_bit(tmp_path: Path) -> None:
-    settings: dict[str, Any] = {"optimizer": "adam", "batch_size": 16}
-    straight, _, _ = run(**settings)
-    hooks = [Interrupts(6), Checkpoint(tmp_path, every=100)]  # the second of four steps
-    _, _, result = run(**settings, hooks=hooks)
-    assert (result.stop_reason, result.n_epochs, result.n_steps) == ("interrupted", 2, 8)
-    assert os.listdir(tmp_path) == ["epoch-00000002.safetensors"]
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    resumed, _, again = run(**settings, resume=tmp_path)
-    assert torch.equal(resumed, straight) and again.stop_reason == "max_epochs"
-
-
-def test_a_second_ctrl_c_ends_at_once_with_the_last_checkpoint(tmp_path: Path) -> None:
-    hooks = [Interrupts(6, times=2), Checkpoint(tmp_path, every=1)]
-    _, _, result = run(optimizer="adam", batch_size=16, hooks=hooks)
-    assert (result.stop_reason, result.n_epochs, result.n_steps) == ("interrupted", 1, 6)
-    assert os.listdir(tmp_path) == ["epoch-00000001.safetensors"]
-
-
-def test_a_fit_that_has_ended_is_not_trained_further(tmp_path: Path) -> None:
-    settings: dict[str, Any] = {"optimizer": "newton", "tol": 1e-8, "max_epochs": 50}
-    params, _, result = run(**settings, hooks=[Checkpoint(tmp_path)])
-    again, _, ended = run(**settings, resume=tmp_path)
-    assert torch.equal(params, again)
-    assert ended.converged and ended.n_epochs == result.n_epochs < 50
-
-
-def test_early_stopping_waits_and_restores_as_without_the_interruption(tmp_path: Path) -> None:
-    case = problem("logistic", seed=3)
-
-    def stopping() -> EarlyStopping:
-        return EarlyStopping(case.X[:9], case.y[:9], patience=5)
-
-    settings: dict[str, Any] = {"optimizer": "momentum", "max_epochs": 200}
-    one, two = stopping(), stopping()
-    straight, _, result = run(**settings, hooks=[one])
-    assert result.stop_reason.startswith("early stopping")
-    cut = settings | {"max_epochs": result.n_epochs - 2}
-    run(**cut, hooks=[stopping(), Checkpoint(tmp_path)])
-    resumed, _, again = run(**settings, hooks=[two], resume=tmp_path)
-    assert torch.equal(straight, resumed) and again.stop_reason == result.stop_reason
-    assert (one.epochs, one.losses, one.best_epoch) == (two.epochs, two.losses, two.best_epoch)
-
-
-def test_as_many_are_kept_as_asked_and_nothing_else(tmp_path: Path) -> None:
-    (tmp_path / ".epoch-00000002.77.tmp").write_bytes(b"of a process that was killed")
-    (tmp_path / "mine.txt").write_text("stays")
-    run(optimizer="sgd", hooks=[Checkpoint(tmp_path, every=2, keep=2)])
-    names = ["epoch-00000006.safetensors", "epoch-00000007.safetensors", "mine.txt"]
-    assert sorted(os.listdir(tmp_path)) == names
-
-
-def test_looking_on_changes_no_bit(tmp_path: Path) -> None:
-    for optimizer in ("newton", "lbfgs", "proximal_gradient"):
-        plain, _, _ = run(optimizer=optimizer)
-        watched, _, _ = run(optimizer=optimizer, hooks=[Checkpoint(tmp_path / optimizer, every=1)])
-        assert torch.equal(plain, watched)
-
-
-OTHERS: dict[str, tuple[dict[str, Any], str]] = {
-    "model": ({"name": "linear"}, "its model is"),
-    "width": ({"p": 4}, "its model is"),
-    "optimizer": ({"optimizer": "adam"}, "its optimizer is"),
-    "rate": ({"optimizer": partial(torch.optim.SGD, lr=0.3)}, "its optimizer is"),
-    "penalty": ({"penalty": L2(0.2)}, "its penalty is"),
-    "weighting": ({"weighting": Focal}, "its weighting is"),
-    "factor": ({"weighting": lambda: BoostMisclassified(3.0)}, "its weighting is"),
-    "batches": ({"batch_size": 10}, "its batch_size is"),
-    "schedule": ({"scheduler": SCHEDULERS["step"]}, "its scheduler is"),
-    "rows": ({"n": 61}, "its rows, targets, weights or offset are not those"),
-    "numbers": ({"shift": 1e-12}, "its rows, targets, weights or offset are not those"),
-}
-
-
-@pytest.mark.parametrize("other", OTHERS)
-def test_a_checkpoint_of_another_fit_is_refused_in_one_line(tmp_path: Path, other: str) -> None:
-    changed, words = OTHERS[other]
-    run(optimizer="sgd", hooks=[Checkpoint(tmp_path)])
-    with pytest.raises(ValueError, match=words) as caught:
-        run(**({"optimizer": "sgd"} | changed), resume=tmp_path)
-    assert "\n" not in str(caught.value) and "is a checkpoint of another fit" in str(caught.value)
-
-
-def test_settings_and_folders_that_cannot_work_say_so(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="every is 0"):
-        Checkpoint(tmp_path, every=0)
-    with pytest.raises(ValueError, match="keep is 0"):
-        Checkpoint(tmp_path, keep=0)
-    with pytest.raises(FileNotFoundError, match="no such folder or file"):
-        run(resume=tmp_path / "nowhere")
-    empty, _, _ = run(optimizer="sgd", resume=tmp_path)  # a run that was killed early
-    assert torch.equal(empty, run(optimizer="sgd")[0])
-    run(optimizer="sgd", hooks=[Checkpoint(tmp_path)])
-    with pytest.raises(FileExistsError, match="checkpoints of an earlier run; pass resume="):
-        run(optimizer="sgd", hooks=[Checkpoint(tmp_path)])
-
-
-class Guarded(torch.optim.SGD):
-    """A user's optimizer that remembers what is no data."""
-
-    def __init__(self, params: Any) -> None:
-        super().__init__(params, lr=0.1)
-        self.log = io.StringIO()
-
-
-def test_what_cannot_be_kept_is_named(tmp_path: Path) -> None:
-    with pytest.raises(TypeError, match=r"log.* is a StringIO, which a checkpoint cannot"):
-        run(optimizer=Guarded, hooks=[Checkpoint(tmp_path)])
-
-
-def test_a_disk_that_is_full_costs_a_warning_not_the_fit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    straight, _, _ = run(optimizer="sgd")
-    run(optimizer="sgd", max_epochs=3, hooks=[Checkpoint(tmp_path, every=1)])
-
-    def full(handle: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    before = sorted(os.listdir(tmp_path))
-    monkeypatch.setattr(os, "fsync", full)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", CheckpointWarning)
-        params, _, result = run(
-            optimizer="sgd", resume=tmp_path, hooks=[Checkpoint(tmp_path, every=1)]
-        )
-    told = [w for w in caught if w.category is CheckpointWarning]
-    assert len(told) == 1 and "No space left on device" in str(told[0].message)
-    assert torch.equal(params, straight) and result.n_epochs == 7
-    assert sorted(os.listdir(tmp_path)) == before  # whole ones, and no half of a new one

@@ -8,8 +8,7 @@ import os
 import pickle
 import resource
 import struct
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -276,33 +275,3 @@ def test_what_shares_memory_still_does_and_strides_stay() -> None:
     assert found["X"] is other and found["of X"].data_ptr() == other[1].data_ptr()
     assert found["empty"].shape == (0, 3) and found["spread"].tolist() == [1.0] * 4
     assert found[3] == value[3]
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 160 kB; needs root."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=160k", "tmpfs", str(place)]
-    if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("a small tmpfs needs root and mount")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
-
-
-def test_a_full_disk_leaves_the_files_that_were_whole(small_disk: Path) -> None:
-    run(3, hooks=[Checkpoint(small_disk, every=1, keep=2)])
-    before = sorted(os.listdir(small_disk))
-    (small_disk / "filler").write_bytes(b"\0" * left(small_disk))
-    with pytest.warns(CheckpointWarning, match="no checkpoint of epoch 4.*No space left") as told:
-        params = run(hooks=[Checkpoint(small_disk, every=1, keep=2)], resume=small_disk)
-    assert len(told) == 1 and torch.equal(params, run())
-    assert sorted(os.listdir(small_disk)) == [*before, "filler"]
-    (small_disk / "filler").unlink()
-    assert torch.equal(run(resume=small_disk), params)
-
-
-def left(place: Path) -> int:
-    """Bytes that are free."""
-    found = os.statvfs(place)
-    return found.f_bavail * found.f_bsize

@@ -85,6 +85,7 @@ def capture(state: FitState) -> Contents:
     reason = "" if state.stop_reason == "interrupted" else state.stop_reason
     tree = {
         "fingerprint": fingerprint(state),
+        "threads": torch.get_num_threads(),
         "seconds": time.perf_counter() - state.started,
         "ended": [reason, state.converged],
         "sample_weight": packer.pack(state.data.sample_weight),
@@ -134,6 +135,7 @@ class Saved:
             raise ValueError("its centre is no tensor")
         self._memory: dict[str, Any] = unpacker.unpack(tree["memory"])
         self._data, self._seconds = data, float(tree["seconds"])
+        self.threads = int(tree["threads"])
         self._reason, self._converged = tree["ended"]
         if type(self._reason) is not str or type(self._converged) is not bool:
             raise ValueError("it does not say how it ended")

@@ -13,6 +13,7 @@ import os
 import re
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ import torch
 from torch import Tensor
 
 from torchlogreg import distributed
+from torchlogreg.untrusted import one_line
 
 FORMAT = "torchlogreg checkpoint 1"
 NAME = re.compile(r"epoch-(\d{8,18})\.safetensors")
@@ -57,11 +59,16 @@ def checkpoints(folder: Path) -> dict[int, Path]:
     return dict(sorted(found.items(), reverse=True))
 
 
-def sweep(folder: Path) -> None:
-    """Remove what processes that were killed have left of files they were writing."""
-    for name in os.listdir(folder):
-        if TEMPORARY.fullmatch(name):
-            (folder / name).unlink(missing_ok=True)
+def sweep(folder: Path, after: int) -> None:
+    """Remove what killed processes have left half written, and checkpoints after an epoch.
+
+    What cannot be removed stays: it is in nobody's way.
+    """
+    late = [path for epoch, path in checkpoints(folder).items() if epoch > after]
+    halves = [folder / name for name in os.listdir(folder) if TEMPORARY.fullmatch(name)]
+    for path in (*late, *halves):
+        with suppress(OSError):
+            path.unlink()
 
 
 def write(path: Path, contents: Contents) -> None:
@@ -122,8 +129,7 @@ def read(path: Path) -> Contents:
     except (SafetensorError, KeyError, ValueError, RecursionError, RuntimeError) as error:
         if isinstance(error, DamagedError):
             raise
-        what = " ".join(str(error).split())[:120] or type(error).__name__
-        raise DamagedError(what) from None
+        raise DamagedError(one_line(error)) from None
 
 
 def _digest(text: str, storages: Mapping[str, Tensor]) -> str:

@@ -17,6 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from torchlogreg.untrusted import one_line
+
 PLAIN = (bool, int, float, str, type(None))
 METHODS = ("solve",)
 """Bound methods that may be kept: of an object that is kept itself."""
@@ -165,11 +167,16 @@ class Unpacker:
             number, kind, *parts = node[1:]
             self._seen[number] = made = getattr(self, f"_{_KINDS[kind]}")(*parts)
             return made
-        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-            what = " ".join(str(error).split())[:120]
-            raise ValueError(
-                f"its contents make no sense ({type(error).__name__}: {what})"
-            ) from None
+        except (
+            LookupError,
+            TypeError,
+            ValueError,
+            ArithmeticError,
+            AttributeError,
+            RuntimeError,
+        ) as error:
+            what = f"{type(error).__name__}: {one_line(error)}"
+            raise ValueError(f"its contents make no sense ({what[:120]})") from None
 
     def _generator(self, state: Any) -> torch.Generator:
         made = torch.Generator()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from torchlogreg import distributed
 from torchlogreg.captured import Saved
 from torchlogreg.checkpoint_file import DamagedError, checkpoints, own_folder, read
 from torchlogreg.state import FitState
+from torchlogreg.untrusted import one_line
 
 
 class CheckpointWarning(UserWarning):
@@ -91,8 +93,34 @@ def resumed(state: FitState, path: str | os.PathLike[str] | None) -> Callable[[]
     saved = None if path is None else find(path, state)
     if saved is None:
         return lambda: None
-    saved.restore(state)
-    return partial(saved.settle, state)
+    with _sense(saved.path):
+        saved.restore(state)
+        if type(state.epoch) is not int or type(state.step) is not int:
+            raise TypeError("it does not say where it was")
+    return partial(_settled, saved, state)
+
+
+def _settled(saved: Saved, state: FitState) -> None:
+    """The rest of the restoration, once the fit has the threads that it runs with."""
+    with _sense(saved.path):
+        saved.settle(state)
+    here = torch.get_num_threads()
+    if saved.threads != here:
+        text = f"{saved.path} is of a fit with torch on {saved.threads} threads, here it has {here}"
+        last = "the last digits may be others than those of a fit that nothing interrupted"
+        warnings.warn(f"{text}: {last}", CheckpointWarning, stacklevel=3)
+
+
+@contextmanager
+def _sense(path: Path) -> Iterator[None]:
+    """What a file holds that somebody has made with a right checksum may still be absurd."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise ValueError(
+            f"{path} is damaged: it holds what no fit remembers ({one_line(error)}); remove it to "
+            "go on from the one before"
+        ) from None
 
 
 def remaining(state: FitState) -> range:

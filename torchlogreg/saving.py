@@ -21,6 +21,7 @@ from torch import Tensor
 
 from torchlogreg.base import Model
 from torchlogreg.configuration import MODELS, build, config
+from torchlogreg.untrusted import one_line
 
 SUFFIX = ".safetensors"
 KEY = "torchlogreg"
@@ -35,8 +36,6 @@ ARGUMENTS: Mapping[str, type] = {
 """Types of the constructor arguments that a description may hold."""
 DTYPES = ("F64", "F32", "F16", "BF16")
 """Safetensors' names of the dtypes that parameters may have."""
-LONGEST = 300
-"""Characters of an error; a hostile header could ask for millions."""
 
 
 def save(
@@ -155,8 +154,8 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
         with safe_open(path, framework="pt", device="cpu") as file:
             yield file
     except (SafetensorError, ValueError, OSError, MemoryError) as error:
-        why = " ".join(str(error).split())
-        raise ValueError(f"{path} is no model saved by torchlogreg: {why[:LONGEST]}") from None
+        why = one_line(error)
+        raise ValueError(f"{path} is no model saved by torchlogreg: {why}") from None
 
 
 def _description(file: Any) -> dict[str, Any]:

@@ -92,10 +92,7 @@ class Checkpoint(Hook):
                 f"{self.folder} holds the checkpoints of an earlier run; pass "
                 f"resume={str(self.folder)!r} to go on from them, or choose another folder"
             )
-        sweep(self._own)
-        for epoch, path in found.items():
-            if epoch > state.epoch:  # not readable, or not on every rank
-                path.unlink(missing_ok=True)
+        sweep(self._own, after=state.epoch)  # later ones are not readable, or not on every rank
         self._asked, self._failing, self._due = False, False, 0.0
         self._take_over()
 
@@ -124,8 +121,11 @@ class Checkpoint(Hook):
 
     def _save(self, state: FitState) -> None:
         """Write this epoch; remove the oldest."""
+        path = path_of(self._own, state.epoch)
         try:
-            write(path_of(self._own, state.epoch), capture(state.whole))
+            if path.exists():  # what was there was removed at the start
+                raise FileExistsError(17, "another process writes there; give each run its own")
+            write(path, capture(state.whole))
             for path in list(checkpoints(self._own).values())[self.keep :]:
                 path.unlink(missing_ok=True)
             self._failing = False
