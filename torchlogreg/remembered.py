@@ -30,6 +30,16 @@ class Evaluation(NamedTuple):
     found: Found
     logits: Logits | None = None
 
+    @property
+    def has_rows(self) -> bool:
+        """Whether ``eta`` and losses were kept."""
+        return len(self.found.losses) == len(self.batch)
+
+    @property
+    def eta(self) -> Tensor | None:
+        """``eta`` (n, k), if it was kept."""
+        return self.found.eta if self.has_rows else None
+
 
 class _Ready(NamedTuple):
     """Few rows made ready, and what would make them stale."""
@@ -49,7 +59,15 @@ class Remembered:
     model : Model
     params : list of nn.Parameter
         The trainable ones.
+
+    Attributes
+    ----------
+    keeps_rows : bool
+        Whether evaluations are to keep ``eta`` and losses. An optimizer that has no use for them
+        says no; the first who asks for them after all says yes again.
     """
+
+    keeps_rows = True
 
     def __init__(self, model: Model, params: list[nn.Parameter]) -> None:
         self._model, self._params = model, params
@@ -64,6 +82,16 @@ class Remembered:
         if last is None or not self._here(last):
             return None
         return last if last.batch is batch or _same_rows(last.batch, batch) else None
+
+    def rows_asked(self, batch: Batch) -> Evaluation | None:
+        """As :meth:`known`; ``eta`` and losses are kept from now on."""
+        self.keeps_rows = True
+        return self.known(batch)
+
+    def answers(self, last: Evaluation, batch: Batch, penalty: Penalty | None) -> bool:
+        """Whether an evaluation, of :meth:`known`, leaves nothing to be asked of ``batch``."""
+        same = last.batch is batch and last.penalty is penalty
+        return same and (last.has_rows or not self.keeps_rows)
 
     def keep(
         self, batch: Batch, penalty: Penalty | None, found: Found, logits: Logits | None

@@ -54,7 +54,8 @@ def to_gradient(X: Any, slopes: Any, ahead: Any, G: Any) -> None:
 def sweep(rows: Any, name: str) -> Any:
     """Value, gradients, eta and losses of parts ``first`` ... ``last - 1`` of the rows.
 
-    ``sums`` (parts, 1 + r p + k) holds value, gradient by weight, gradient by the intercepts.
+    ``sums`` (parts, 1 + r p + k) holds value, gradient by weight, gradient by the intercepts. Where
+    ``eta`` and ``losses`` are empty they are not kept.
     """
 
     def run(
@@ -77,6 +78,8 @@ def sweep(rows: Any, name: str) -> Any:
         k = intercepts.shape[0]
         scores, slopes = np.empty((height, r), X.dtype), np.empty((height, r), X.dtype)
         work, G = np.empty((height, k), X.dtype), np.empty((r, p), X.dtype)
+        kept = losses.shape[0] == X.shape[0]
+        etas, values = np.empty((height, k), X.dtype), np.empty(height, X.dtype)
         for part in range(first, last):
             out, end = sums[part], min((part + 1) * size, X.shape[0])
             out[:] = 0
@@ -85,8 +88,10 @@ def sweep(rows: Any, name: str) -> Any:
                 t = min(s + height, end)
                 x, u, v = X[s:t], scores[: t - s], slopes[: t - s]
                 to_scores(x, weight, offset[s:t], u)
+                at = eta[s:t] if kept else etas[: t - s]
+                each = losses[s:t] if kept else values[: t - s]
                 out[0] += rows(
-                    u, y[s:t], sample_weight[s:t], intercepts, table, eta[s:t], losses[s:t], v,
+                    u, y[s:t], sample_weight[s:t], intercepts, table, at, each, v,
                     out[1 + r * p :], work[: t - s],
                 )  # fmt: skip
                 to_gradient(x, v, X[t : t + height], G)

@@ -107,6 +107,8 @@ class SubsampledNewton(Optimizer):
         new = self._memory is None or self._memory.X is not closure.batch.X
         source = self._generator or torch.Generator().manual_seed(0)
         memory = _centred(closure, source) if new else self._memory
+        if new:
+            closure.objective.remembered.keeps_rows = False
         with near_zero(closure, memory) as (near, self._memory):
             sizes = _sizes(near)
             if new:
@@ -161,7 +163,8 @@ class SubsampledNewton(Optimizer):
             moved = self._quasi.descend(closure)
         slow = 0.5 if self._sample is not None else 0.25
         self._stale = moved.contraction > slow or _pays(moved, closure)
-        self.exhausted = moved.accepted and moved.left * float(value.abs()) <= _rounding(closure)
+        promised = moved.left * abs(float(value))
+        self.exhausted = moved.accepted and promised <= _rounding(closure, least=promised)
         return value
 
     def _based_on_all(self, closure: Closure) -> QuasiNewton:
@@ -183,15 +186,22 @@ def _pays(moved: Moved, closure: Closure) -> bool:
     return missing > (3 + P / 20) * -math.log10(min(moved.contraction, 1.0))
 
 
-def _rounding(closure: Closure) -> float:
+def _rounding(closure: Closure, least: float = 0.0) -> float:
     """What a step promises that changes ``eta`` by half a unit in the last place for each
-    parameter, if the curvature of every row is one fourth: no more than rounding leaves."""
-    batch = closure.batch
-    eta, _ = closure.objective.rows(batch)
+    parameter, if the curvature of every row is one fourth: no more than rounding leaves.
+
+    Zero, without a look at the rows, where the parameters show that it is below ``least``.
+    """
+    batch, objective, P = closure.batch, closure.objective, _n_params(closure)
+    unit = P * (torch.finfo(batch.X.dtype).eps / 4) ** 2
+    if batch.squares is not None and batch.offset is None and batch.total is None:
+        model, size = objective.model, (batch.squares / len(batch)).sqrt()
+        most = model.weight.abs().to(size.dtype) @ size + model.intercepts().abs().max()
+        if 1e4 * unit * float(most.square().sum()) < least:  # weights of rows may differ by as much
+            return 0.0
+    eta, _ = objective.rows(batch)
     parts = of_pieces(lambda w, e: torch.dot(w, e.square().sum(1)), batch.sample_weight, eta)
-    square = batch.summed(parts.sum()) / batch.n
-    P = _n_params(closure)
-    return P * float(square) * (torch.finfo(eta.dtype).eps / 4) ** 2
+    return unit * float(batch.summed(parts.sum()) / batch.n)
 
 
 def _sizes(closure: Closure) -> list[int]:
