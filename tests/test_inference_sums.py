@@ -7,7 +7,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from torchlogreg import LinearRegression, LogisticRegression, Model, OrdinalRegression, fit, infer
+from torchlogreg import (
+    Batch,
+    LinearRegression,
+    LogisticRegression,
+    Model,
+    OrdinalRegression,
+    fit,
+    infer,
+)
 from torchlogreg.inference.affine import AffineForm
 from torchlogreg.inference.information import ROUNDING, SQUARED_IS_FINE, Information
 from torchlogreg.inference.rows import Problem
@@ -97,3 +105,39 @@ def test_a_single_score_is_summed_as_many_are() -> None:
         -float(model.log_likelihood(X, y).detach()), rel=1e-13
     )
     assert found.weakest == pytest.approx(float((prob * (1 - prob)).min()), rel=1e-12)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("spread", SPREADS)
+def test_compiled_sums_give_the_errors_of_a_factorisation(spread: str, weighted: bool) -> None:
+    pytest.importorskip("numba")
+    from torchlogreg.kernels import SMALLEST
+
+    X = columns(SPREADS[spread], 0.0)
+    weight = torch.arange(N, dtype=torch.float64) % 3 + 1 if weighted else None
+    rows = X if weight is None else X.repeat_interleave(weight.long(), 0)
+    model, y = fitted("logistic", X)
+    fit(model, X, y, optimizer="newton", sample_weight=weight)
+    repeated = y if weight is None else y.repeat_interleave(weight.long())
+    kind = None if weight is None else "frequency"
+    token = SMALLEST.set(0)
+    try:
+        found = infer(model, X, y, sample_weight=weight, weight_kind=kind)
+    finally:
+        SMALLEST.reset(token)
+    assert found.bse[1:] == pytest.approx(errors_by_qr(model, rows, repeated), rel=1e-11)
+    blocks = infer(model, X, y, sample_weight=weight, weight_kind=kind)
+    assert found.bse == pytest.approx(blocks.bse, rel=1e-11)
+    assert found.llf == pytest.approx(blocks.llf, rel=1e-13)
+
+
+def test_means_that_sizes_prove_near_zero_need_no_pass() -> None:
+    X, y = columns(1.0, 0.0), torch.arange(N, dtype=torch.float64) % 2
+    weight = torch.ones(N, dtype=torch.float64)
+    model = LogisticRegression(P, dtype=torch.float64)
+    for shift, moved in ((0.0, False), (50.0, True)):
+        rows = Batch(X + shift, y, weight, squares=(X + shift).square().sum(0))
+        basis = Problem.of(AffineForm.of(model), rows).basis
+        unknown = Batch(X + shift, y, weight)
+        assert torch.equal(basis.mean, Problem.of(AffineForm.of(model), unknown).basis.mean)
+        assert bool(basis.mean.any()) is moved

@@ -26,7 +26,11 @@ from torchlogreg.gram import REFINED, inverse_gram, residual_sum_of_squares
 from torchlogreg.inference.affine import AffineForm
 from torchlogreg.inference.doubled import doubled_inverse
 from torchlogreg.inference.rows import Problem
-from torchlogreg.inference.single import has_one_score, sums_of_one_score
+from torchlogreg.inference.single import (
+    again_of_one_score,
+    has_one_score,
+    sums_of_one_score,
+)
 
 SQUARED_IS_FINE = 1e-3
 """Smallest squared pivot of the correlations below which rows are factored instead of squares."""
@@ -77,6 +81,8 @@ class Information:
         ``sum_i w_i loss_i``: minus the log-likelihood; linear: the residual sum of squares.
     weakest : float
         Smallest ``w_i C_i`` of a row with weight, for ``k = 1``; otherwise 0.
+    bend : Tensor, shape (n,), or None
+        All ``w_i C_i``, where compiled kernels made them.
     """
 
     problem: Problem
@@ -84,6 +90,7 @@ class Information:
     gradient: Tensor
     loss: Tensor
     weakest: float
+    bend: Tensor | None = None
 
     @classmethod
     def of(cls, form: AffineForm, data: Batch) -> Information:
@@ -114,7 +121,7 @@ class Information:
             one = sums_of_one_score(problem)
             gradient = torch.cat((one.by_weight, one.by_eta * M[0]))
             matrix = _framed(one.top, one.cross[None], one.at_eta.view(1, 1), M)
-            return cls(problem, matrix, gradient, one.loss, one.weakest)
+            return cls(problem, matrix, gradient, one.loss, one.weakest, one.bend)
         wide = form.weight
         top, cross = wide.new_zeros(r, p, r, p), wide.new_zeros(k * r, p)
         at_eta, weakest = wide.new_zeros(k, k), float("inf") if k == 1 else 0.0
@@ -219,9 +226,14 @@ class Information:
         eye = torch.eye(P, dtype=scale.dtype, device=scale.device)
         S = torch.linalg.solve_triangular(factor, eye, upper=False).T
         T = scale[:, None] * S
-        again = torch.zeros_like(S) if extra is None else T.T @ extra @ T
-        for rows in problem.roots(T):
-            again += rows.T @ rows
+        if self.bend is not None:
+            again = again_of_one_score(problem, T, self.bend)
+        else:
+            again = torch.zeros_like(S)
+            for rows in problem.roots(T):
+                again += rows.T @ rows
+        if extra is not None:
+            again = again + T.T @ extra @ T
         if not bool((again - eye).abs().max() < 0.1):
             return None
         second: Tensor = torch.linalg.cholesky(again)

@@ -52,12 +52,12 @@ class Basis:
         absorb = torch.linalg.pinv(form.M) @ form.R  # (m, r): intercepts that undo a shift
         centre = torch.allclose(form.M @ absorb, form.R, rtol=0, atol=1e-12)
         mean = form.weight.new_zeros(data.X.shape[1])
-        if centre:
+        step = 1 if careful else -(-len(data) // _SAMPLE)
+        sample = Batch(data.X[::step], data.y[::step], data.sample_weight[::step])
+        if centre and not (step > 1 and _is_near_zero(data, sample)):
             for block in data.blocks(BLOCK):
                 mean += block.sample_weight.to(mean) @ block.X.to(mean)
             mean /= data.sample_weight.sum(dtype=mean.dtype)
-        step = 1 if careful else -(-len(data) // _SAMPLE)
-        sample = Batch(data.X[::step], data.y[::step], data.sample_weight[::step])
         largest = torch.zeros_like(mean)
         for block in sample.blocks(BLOCK):
             counted = block.X[block.sample_weight > 0].to(mean)
@@ -75,6 +75,19 @@ class Basis:
     def transform(self, X: Tensor) -> Tensor:
         """A copy of rows (n, p) in this basis."""
         return (X.to(self.mean) - self.mean).div_(self.scale)
+
+
+def _is_near_zero(data: Batch, sample: Batch) -> bool:
+    """Whether sizes of columns, known, prove that every mean is nearer to zero than some row to it.
+
+    A mean is no more than the root mean square; some row of the sample is at least half the range
+    of the sample away from it.
+    """
+    if data.squares is None or not bool((data.sample_weight == 1).all()):
+        return False
+    least, most = sample.X.aminmax(dim=0)
+    size = (data.squares / len(data)).sqrt()
+    return bool((size < 0.5 * (most - least).to(size)).all())
 
 
 def _back(form: AffineForm, absorb: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
