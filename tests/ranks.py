@@ -29,6 +29,7 @@ from torchlogreg import (
     distributed,
     fit,
 )
+from torchlogreg.estimators import LogisticClassifier
 from torchlogreg.hooks import Checkpoint
 from torchlogreg.inference import infer
 
@@ -187,6 +188,17 @@ def batched(own: slice) -> tuple[np.ndarray, np.ndarray]:
     return np.array([result.n_steps, result.n_epochs]), flat(model)
 
 
+def descended(own: slice, epochs: int, hooks: list[Hook], resume: Path | None) -> Model:
+    """Some epochs of gradient descent."""
+    X, y, _ = rows("logistic")
+    model = LogisticRegression(4, dtype=F64)
+    fit(
+        model, X[own], y[own], optimizer="sgd", tol=0, max_epochs=epochs, hooks=hooks,
+        resume=resume,
+    )  # fmt: skip
+    return model
+
+
 def main(task: str, folder: Path) -> None:
     """Run a task on this rank."""
     torch.set_num_threads(1)
@@ -212,18 +224,20 @@ def main(task: str, folder: Path) -> None:
                 generator=torch.Generator().manual_seed(3), weighting=Focal(1.0),
             )  # fmt: skip
             np.savez(folder / f"{rank} {task}.npz", model=flat(model))
-        else:
+        elif task == "estimator":
             X, y, _ = rows("logistic")
-            model = LogisticRegression(4, dtype=F64)
+            LogisticClassifier().fit(X[own].numpy(), y[own].numpy())
+        else:
             (folder / f"{rank}.started").touch()
-            epochs = 10**7 if task == "cut" else 50
-            fit(model, X[own], y[own], optimizer="sgd", tol=0, max_epochs=epochs)
+            epochs, kept = (folder / "epochs").read_text(), folder / "kept"
+            keep = [] if task == "one" else [Checkpoint(kept, every=50)]
+            model = descended(own, int(epochs), keep, kept if task == "resumed" else None)
             np.savez(folder / f"{rank}.npz", model=flat(model))
 
 
 if __name__ == "__main__":
     try:
         main(sys.argv[1], Path(sys.argv[2]))
-    except ConnectionError as error:
+    except (ConnectionError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

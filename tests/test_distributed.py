@@ -244,17 +244,27 @@ def on_both(hosts: Host, task: str, folder: Path) -> list[subprocess.Popen[str]]
 
 
 def test_two_hosts_are_equal_to_one_process(hosts: Host, tmp_path: Path) -> None:
-    outputs = [
-        (p.communicate(timeout=180)[0], p.returncode) for p in on_both(hosts, "one", tmp_path)
-    ]
+    (tmp_path / "epochs").write_text("50")
+    assert_as_one_process(on_both(hosts, "one", tmp_path), tmp_path, 1e-12)
+
+
+def assert_as_one_process(hosts: list[subprocess.Popen[str]], folder: Path, share: float) -> None:
+    """Both end with the same bits, and with the numbers of a fit without them."""
+    outputs = [(p.communicate(timeout=180)[0], p.returncode) for p in hosts]
     assert [code for _, code in outputs] == [0, 0], outputs
-    a, b = (np.load(tmp_path / f"{rank}.npz")["model"] for rank in range(2))
+    a, b = (np.load(folder / f"{rank}.npz")["model"] for rank in range(2))
     assert a.tobytes() == b.tobytes()
+    epochs = int((folder / "epochs").read_text())
+    truth = ranks.flat(ranks.descended(slice(None), epochs, [], None))
+    assert np.abs(a - truth).max() <= share * np.abs(truth).max()
 
 
 @pytest.mark.slow
-def test_a_host_cut_off_ends_the_other_within_the_timeout(hosts: Host, tmp_path: Path) -> None:
-    first, _ = on_both(hosts, "cut", tmp_path)
+def test_a_host_cut_off_ends_the_other_within_the_timeout_and_both_resume(
+    hosts: Host, tmp_path: Path
+) -> None:
+    (tmp_path / "epochs").write_text(str(10**7))
+    first, second = on_both(hosts, "cut", tmp_path)
     while not all((tmp_path / f"{rank}.started").exists() for rank in range(2)):
         assert first.poll() is None
         time.sleep(0.2)
@@ -264,3 +274,15 @@ def test_a_host_cut_off_ends_the_other_within_the_timeout(hosts: Host, tmp_path:
     text, _ = first.communicate(timeout=180)
     assert first.returncode != 0
     assert "lost touch with the other ranks" in text
+    assert second.wait(timeout=180) != 0
+    assert hosts(1, "ip", "link", "set", "w0", "up").wait(timeout=20) == 0
+    done = max(int(file.stem.partition("-")[2]) for file in tmp_path.glob("kept/**/epoch-*"))
+    assert done >= 50
+    (tmp_path / "epochs").write_text(str(done + 25))
+    assert_as_one_process(on_both(hosts, "resumed", tmp_path), tmp_path, 1e-9)
+
+
+def test_estimators_refuse_several_ranks_in_words(tmp_path: Path) -> None:
+    run = started(2, str(HERE / "ranks.py"), "estimator", str(tmp_path))
+    assert run.returncode != 0
+    assert "LogisticClassifier fits the rows of one process, and here are 2; use" in run.stderr

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from torchlogreg.base import Model
+from torchlogreg.distributed import world_size
 from torchlogreg.estimators.placement import device_of
 from torchlogreg.inputs import as_matrix, as_tensor
 from torchlogreg.sparse_inputs import holds_sparse, sparse_rows
@@ -30,7 +31,18 @@ class Reads:
     device: Any
 
     def _check(self, X: Any, y: Any, *, reset: bool = True) -> tuple[Tensor, Any]:
-        """First look at rows and target: a tensor (n, p), and ``y`` as a flat array or tensor."""
+        """First look at rows and target: a tensor (n, p), and ``y`` as a flat array or tensor.
+
+        Raises
+        ------
+        ValueError
+            On several ranks, of which each would standardise and count classes by its own rows.
+        """
+        if world_size() > 1:
+            raise ValueError(
+                f"{type(self).__name__} fits the rows of one process, and here are {world_size()}; "
+                "use torchlogreg.fit(model, X, y) with each rank's rows"
+            )
         if isinstance(X, Tensor):
             y = y if isinstance(y, Tensor) else validate_data(self, y=y, reset=False)
             rows = self._tensor(X)
