@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from common import main_guard, parser
-from torchlogreg.csv_to_parquet import csv_to_parquet
+from torchlogreg.disk.csv_to_parquet import csv_to_parquet
 
 DESCRIPTION = """\
 Convert a .csv file of any size to Parquet, a block at a time. The file is read twice: a column is

@@ -12,8 +12,8 @@ from torch import Tensor
 from rows import Split, class_counts, parts, refuse_absent
 from torchlogreg import Model
 from torchlogreg.datasets import Dataset
+from torchlogreg.disk.mapped import room
 from torchlogreg.distributed import all_max, all_min, all_rows, all_sum, count, rank, shard
-from torchlogreg.mapped import room
 from torchlogreg.scaling import Standardizer
 
 SCORED = 100_000

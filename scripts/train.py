@@ -24,11 +24,11 @@ from rows import Split, divide, scores
 from torchlogreg import FitResult, History, Model, Penalty, Weighting, fit
 from torchlogreg.columns import Task
 from torchlogreg.datasets import DATASETS, Dataset, load
+from torchlogreg.disk.streams import map_table
 from torchlogreg.distributed import from_first, joined, rank, world_size
 from torchlogreg.hooks import Checkpoint, Progress, Recorder, StopOnNonFinite, tensorboard_hooks
 from torchlogreg.readers import read_table
 from torchlogreg.saving import save
-from torchlogreg.streams import map_table
 from torchlogreg.untrusted import literal
 from torchlogreg.viz.canvas import save_picture
 from torchlogreg.viz.cost_curves import CostCurves

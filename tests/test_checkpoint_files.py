@@ -20,10 +20,10 @@ from torch import Tensor
 
 from problems import params_of, problem
 from torchlogreg import Focal, fit
-from torchlogreg.checkpoint_file import Contents, DamagedError, path_of, read, write
+from torchlogreg.checkpoints.file import Contents, DamagedError, path_of, read, write
+from torchlogreg.checkpoints.packing import Packer, Unpacker
+from torchlogreg.checkpoints.resuming import CheckpointWarning
 from torchlogreg.hooks import Checkpoint, Recorder
-from torchlogreg.packing import Packer, Unpacker
-from torchlogreg.resuming import CheckpointWarning
 
 CPU = torch.device("cpu")
 

@@ -17,9 +17,9 @@ import torch
 from test_checkpoint_files import run
 
 from torchlogreg import ConvergenceWarning, FitState, Hook
-from torchlogreg.checkpoint_file import path_of, read
+from torchlogreg.checkpoints.file import path_of, read
+from torchlogreg.checkpoints.resuming import CheckpointWarning
 from torchlogreg.hooks import Checkpoint
-from torchlogreg.resuming import CheckpointWarning
 
 pytestmark = pytest.mark.filterwarnings("ignore::torchlogreg.ConvergenceWarning")
 

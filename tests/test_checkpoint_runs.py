@@ -16,8 +16,8 @@ from test_checkpoint import SCHEDULERS, run
 
 from problems import problem
 from torchlogreg import L2, BoostMisclassified, ConvergenceWarning, FitState, Focal, Hook
+from torchlogreg.checkpoints.resuming import CheckpointWarning
 from torchlogreg.hooks import Checkpoint, EarlyStopping
-from torchlogreg.resuming import CheckpointWarning
 
 pytestmark = pytest.mark.filterwarnings("ignore::torchlogreg.ConvergenceWarning")
 

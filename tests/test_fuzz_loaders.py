@@ -18,14 +18,14 @@ from test_checkpoint_files import run
 from test_fuzz_readers import OUTCOMES, PARQUETS, arrays, check_line, csvs, damaged
 
 from torchlogreg import LogisticRegression
-from torchlogreg.checkpoint_file import Contents, path_of, read, write
-from torchlogreg.csv_to_parquet import csv_to_parquet
+from torchlogreg.checkpoints.file import Contents, path_of, read, write
+from torchlogreg.checkpoints.packing import Unpacker
 from torchlogreg.datasets import Dataset
+from torchlogreg.disk.csv_to_parquet import csv_to_parquet
+from torchlogreg.disk.streams import map_table
 from torchlogreg.hooks import Checkpoint, Recorder
-from torchlogreg.packing import Unpacker
 from torchlogreg.readers import read_table
 from torchlogreg.saving import load, load_facts
-from torchlogreg.streams import map_table
 
 pytestmark = pytest.mark.filterwarnings("ignore::torchlogreg.ConvergenceWarning")
 

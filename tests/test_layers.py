@@ -19,16 +19,15 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 # A module may import from its own layer and those above it, never from one below.
 LAYERS: list[str] = [
-    "checkpoint_file columns compressed csv_to_parquet cumulative data datasets distributed "
-    "double_double double_double_functions formulas headings history log_determinant losses "
-    "mapped packing parquet penalties readers sample_weights sparse sparse_inputs streams targets "
+    "columns compressed cumulative data datasets distributed "
+    "disk double_double double_double_functions formulas headings history log_determinant losses "
+    "parquet penalties readers sample_weights sparse sparse_inputs targets "
     "threads untrusted",
     "analytic audit base closed_form combinators configuration design export gram models "
     "saving units weighting",
     "curvature inputs jeffreys kernels moments names objective passes remembered scaling small",
     "optim",
-    "captured convergence diagnostics fingerprint fit inference resuming reweighting settings "
-    "shown state viz",
+    "checkpoints convergence diagnostics fit inference reweighting settings shown state viz",
     "hooks",
     "estimators",
     "compat",

@@ -22,9 +22,9 @@ from torchlogreg import (
     inputs,
     passes,
 )
-from torchlogreg import mapped as mapping
+from torchlogreg.disk import mapped as mapping
+from torchlogreg.disk.mapped import is_mapped, room, shared
 from torchlogreg.inputs import as_tensor, make_data
-from torchlogreg.mapped import is_mapped, room, shared
 
 
 def saved(path: Path, n: int = 400, p: int = 3, dtype: type = np.float64) -> Path:

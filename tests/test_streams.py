@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from torchlogreg import distributed, streams
-from torchlogreg.csv_to_parquet import csv_to_parquet
+from torchlogreg import distributed
+from torchlogreg.disk import streams
+from torchlogreg.disk.csv_to_parquet import csv_to_parquet
+from torchlogreg.disk.streams import ahead, map_table
 from torchlogreg.parquet import Table
 from torchlogreg.readers import read_table
-from torchlogreg.streams import ahead, map_table
 
 pq = pytest.importorskip("pyarrow.parquet")
 
@@ -107,7 +108,7 @@ def test_csv_becomes_the_parquet_that_pandas_reads(tmp_path):
     [("7", "int64"), ("7.5", "double"), ("seven", "string"), ("1e400000x", "string")],
 )
 def test_types_are_settled_over_the_whole_file(late, kind, tmp_path, monkeypatch):
-    monkeypatch.setattr("torchlogreg.csv_to_parquet.BLOCK", 2**10)
+    monkeypatch.setattr("torchlogreg.disk.csv_to_parquet.BLOCK", 2**10)
     lines = [f"{i},{i % 2}" for i in range(3000)]
     (tmp_path / "t.csv").write_text("\n".join(["a,b", *lines, f"{late},1", ""]))
     csv_to_parquet(tmp_path / "t.csv", tmp_path / "t.parquet")
@@ -140,7 +141,7 @@ def test_a_csv_that_is_no_table_is_refused_and_leaves_nothing(content, says, tmp
 
 def test_a_field_may_go_over_lines_and_blocks(tmp_path, monkeypatch):
     # Blocks ended at any line end, so that a quoted one became a row of its own.
-    monkeypatch.setattr("torchlogreg.csv_to_parquet.BLOCK", 2**10)
+    monkeypatch.setattr("torchlogreg.disk.csv_to_parquet.BLOCK", 2**10)
     lines = [f'{i},"one\ntwo",{i % 2}' for i in range(3000)]
     (tmp_path / "t.csv").write_text("\n".join(["a,b,c", *lines, ""]))
     assert csv_to_parquet(tmp_path / "t.csv", tmp_path / "t.parquet") == 3000

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from torchlogreg import distributed
-from torchlogreg import mapped as mapping
-from torchlogreg.mapped import Rooms
+from torchlogreg.disk import mapped as mapping
+from torchlogreg.disk.mapped import Rooms
 from torchlogreg.sparse import is_sparse, row_width
 
 GATHERED = 2**25

@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from torchlogreg import distributed
 from torchlogreg.base import Model
+from torchlogreg.checkpoints.resuming import next_rate, remaining, resumed
 from torchlogreg.combinators import Rule
 from torchlogreg.convergence import check_convergence, close, warn_of_failure
 from torchlogreg.data import GATHERED, minibatches
@@ -27,7 +28,6 @@ from torchlogreg.losses import Loss
 from torchlogreg.objective import Objective
 from torchlogreg.optim import AUTO, OPTIMIZERS, Choice, choose, resolve
 from torchlogreg.penalties import Penalty
-from torchlogreg.resuming import next_rate, remaining, resumed
 from torchlogreg.reweighting import reweight
 from torchlogreg.settings import check_numbers, check_parts, checked_hooks, weighting_for
 from torchlogreg.shown import shown

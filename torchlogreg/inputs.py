@@ -14,8 +14,8 @@ from torch import Tensor
 from torchlogreg import distributed
 from torchlogreg.base import Model
 from torchlogreg.data import Batch
+from torchlogreg.disk.mapped import Rooms, is_mapped, shared
 from torchlogreg.kernels import column_squares, squares_available
-from torchlogreg.mapped import Rooms, is_mapped, shared
 from torchlogreg.sample_weights import checked_weights, mean_one_on
 from torchlogreg.sparse_inputs import holds_sparse, sparse_rows
 from torchlogreg.units import sums_of_squares

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 
 from torchlogreg import distributed
-from torchlogreg.captured import capture
-from torchlogreg.checkpoint_file import checkpoints, own_folder, path_of, sweep, write
-from torchlogreg.resuming import CheckpointWarning
+from torchlogreg.checkpoints.captured import capture
+from torchlogreg.checkpoints.file import checkpoints, own_folder, path_of, sweep, write
+from torchlogreg.checkpoints.resuming import CheckpointWarning
 from torchlogreg.state import FitState, Hook
 
 SHARE = 20

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from torchlogreg.checkpoint_file import Contents, DamagedError
+from torchlogreg.checkpoints.file import Contents, DamagedError
+from torchlogreg.checkpoints.fingerprint import differences, fingerprint
+from torchlogreg.checkpoints.packing import Packer, Unpacker
 from torchlogreg.data import Batch
-from torchlogreg.fingerprint import differences, fingerprint
 from torchlogreg.kernels.packed import Packed
 from torchlogreg.optim.centring import Centred
 from torchlogreg.optim.dual_coordinate import Duals
@@ -27,7 +28,6 @@ from torchlogreg.optim.quasi_newton import Pair, QuasiNewton
 from torchlogreg.optim.settling import Pace, Settled
 from torchlogreg.optim.wide_kernel import Kernel
 from torchlogreg.optim.working_set import Columns
-from torchlogreg.packing import Packer, Unpacker
 from torchlogreg.passes import Found
 from torchlogreg.remembered import Evaluation
 from torchlogreg.reweighting import Asked

@@ -1,8 +1,9 @@
 """Tables larger than memory: read block by block, encoded once onto disk, and mapped from there.
 
 A fit reads its rows ten times or a hundred; decoding Parquet each time would cost more than the
-fit. So a table is decoded once, into a temporary file that is mapped (:mod:`torchlogreg.mapped`),
-while a thread reads the next block; every pass after that is a pass over mapped memory.
+fit. So a table is decoded once, into a temporary file that is mapped
+(:mod:`torchlogreg.disk.mapped`), while a thread reads the next block; every pass after that is a
+pass over mapped memory.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from torchlogreg import distributed, mapped
+from torchlogreg import distributed
 from torchlogreg.columns import FEW, HUGE, Task, encode_feature, encode_target
 from torchlogreg.datasets import Dataset
+from torchlogreg.disk import mapped
 from torchlogreg.headings import find_index, find_target, refuse_duplicates, refuse_small
 from torchlogreg.parquet import Table
 from torchlogreg.untrusted import array_layout, as_numbers, bytes_as, refuse_too_large, shown

@@ -13,8 +13,8 @@ import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from torchlogreg import distributed
-from torchlogreg.captured import Saved
-from torchlogreg.checkpoint_file import DamagedError, checkpoints, own_folder, read
+from torchlogreg.checkpoints.captured import Saved
+from torchlogreg.checkpoints.file import DamagedError, checkpoints, own_folder, read
 from torchlogreg.state import FitState
 from torchlogreg.untrusted import one_line
 
