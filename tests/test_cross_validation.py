@@ -153,6 +153,39 @@ def test_the_chosen_penalty_is_refitted_to_all_rows() -> None:
     assert np.array_equal(pickle.loads(pickle.dumps(fitted)).predict(X), own.predict(X))
 
 
+def test_inference_is_that_of_the_fit_to_all_rows() -> None:
+    X, y, folds = problem("binary")
+    fitted = LogisticClassifierCV(alphas=ALPHAS, cv=folds).fit(X, y)
+    with pytest.raises(ValueError, match="allow_penalty"):
+        fitted.infer()
+    own = LogisticClassifier(penalty=L2(fitted.alpha_)).fit(X, y).infer(allow_penalty=True)
+    assert np.array_equal(fitted.infer(allow_penalty=True).bse, own.bse)
+
+
+@pytest.mark.parametrize(("n", "n_classes"), [(1500, 2), (900, 3), (60, 3)])
+def test_shared_and_own_hessians_end_at_vanishing_gradients(n: int, n_classes: int) -> None:
+    # 60 rows are too few for all folds to share one; the others do. Rows without weight, offsets.
+    rng = np.random.default_rng(n)
+    X = rng.normal(size=(n, 5)) * [1, 1e3, 1e-3, 1, 1] + [0, 1e4, 0, 5, 0]
+    scores = ((X - X.mean(0)) / X.std(0))[:, :n_classes]
+    y = (scores + rng.gumbel(size=(n, n_classes))).argmax(1)
+    weight, known = rng.integers(0, 3, n).astype(float), rng.normal(size=n)
+    setting: dict[str, Any] = {"alphas": [1.0, 1e-2, 1e-5], "cv": 3}
+    fitted = LogisticClassifierCV(**setting).fit(X, y, weight, offset=known)
+    folds = [train for train, _ in StratifiedKFold(3).split(X, y)] + [np.arange(n)]
+    found = np.concatenate((fitted.coefs_paths_, fitted.path_[None]))[:, 0]
+    for train, path in zip(folds, found, strict=True):
+        share = weight[train] / weight[train].sum()
+        for alpha, c in zip(fitted.alphas_, path, strict=True):
+            eta = X[train] @ c[:, :-1].T + c[:, -1] + known[train, None]
+            scores = np.hstack((0 * eta, eta)) if n_classes == 2 else eta
+            p = np.exp(scores - np.logaddexp.reduce(scores, axis=1, keepdims=True))
+            residual = ((p - np.eye(n_classes)[y[train]]) * share[:, None])[:, -len(c) :]
+            gradient = residual.T @ (X[train] - X.mean(0)) + alpha * c[:, :-1]
+            assert np.abs(gradient / X.std(0)).max() < 1e-9
+            assert np.abs(residual.sum(0)).max() < 1e-9
+
+
 def test_without_a_refit_the_folds_are_averaged() -> None:
     X, y, folds = problem("multinomial")
     fitted = LogisticClassifierCV(alphas=ALPHAS, cv=folds, refit=False).fit(X, y)

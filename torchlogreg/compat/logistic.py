@@ -57,7 +57,7 @@ class LogisticRegression(
         For "liblinear" only; the optimum, and so the answer, is the same.
     tol : float
         Largest entry of the gradient of the mean objective, per unit of standardised columns, that
-        counts as converged; 0 asks for all digits that there are.
+        counts as converged; more than 1e-5 is taken for that, 0 asks for all digits that there are.
     fit_intercept : bool
     intercept_scaling : float
         For "liblinear", which penalises the intercept: as the weight of one more column, which

@@ -41,7 +41,7 @@ class LogisticClassifierCV(Delegates, ClassifierMixin, BaseEstimator):  # type: 
     """Logistic regression, binary or multinomial, whose penalty is chosen by cross-validation.
 
     Every fold is fitted along all alphas, from the largest down, each fit from where the one before
-    ended; ridge paths of few rows run as one batched program over all folds.
+    ended; ridge paths run as one batched program over all folds, unless the rows are very many.
 
     Parameters
     ----------

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sklearn.utils.validation import check_is_fitted
 
 from torchlogreg.diagnostics import Diagnosis
 from torchlogreg.estimators.logistic import LogisticClassifier
+
+if TYPE_CHECKING:
+    from torchlogreg.inference import InferenceResult
 
 OWN = (
     "classes_",
@@ -60,6 +63,36 @@ class Delegates:
     def score(self, X: Any, y: Any, sample_weight: Any = None, *, offset: Any = None) -> float:
         """Share of rows whose label is predicted, whatever ``scoring`` chose the penalty."""
         return self._best().score(X, y, sample_weight, offset=offset)
+
+    def infer(
+        self,
+        X: Any = None,
+        y: Any = None,
+        *,
+        sample_weight: Any = None,
+        weight_kind: str | None = None,
+        offset: Any = None,
+        covariance: str = "classical",
+        clusters: Any = None,
+        allow_penalty: bool = False,
+        use_t: bool | None = None,
+    ) -> InferenceResult:
+        """That of ``best_estimator_``, whose penalty biases: ``allow_penalty=True`` accepts that.
+
+        The parameters are those of :meth:`torchlogreg.estimators.memory.Remembers.infer`. Nothing
+        in it knows that the data have chosen the penalty: the errors are too small for that.
+        """
+        return self._best().infer(
+            X,
+            y,
+            sample_weight=sample_weight,
+            weight_kind=weight_kind,
+            offset=offset,
+            covariance=covariance,
+            clusters=clusters,
+            allow_penalty=allow_penalty,
+            use_t=use_t,
+        )
 
     def __sklearn_tags__(self) -> Any:
         """Sparse rows are welcome."""
