@@ -71,7 +71,14 @@ class WorkingSet:
         return (at - soft_threshold(at - step * slope, step * self.kink)).abs() * self.unit
 
 
-def search_(closure: Closure, metric: Metric, chosen: WorkingSet, goal: float, lr: float) -> Tensor:
+def search_(
+    closure: Closure,
+    metric: Metric,
+    chosen: WorkingSet,
+    goal: float,
+    lr: float,
+    gradient: Tensor | None = None,
+) -> Tensor:
     """Move the parameters in the working set; the linear predictor there, (n, k).
 
     1. Exact gradient of the set, from its columns. Done when no entry breaks its condition by more
@@ -90,13 +97,16 @@ def search_(closure: Closure, metric: Metric, chosen: WorkingSet, goal: float, l
         Largest violation that is good enough.
     lr : float
         First step tried.
+    gradient : Tensor, shape (m,), optional
+        Of the losses' mean by the set where the search begins; saves its products.
     """
     place = _here(closure, metric.columns.scores(closure.objective.model.weight))
     kept = metric.columns.fetch(chosen.entries.feature)
     before = float("inf")
     moved, last = None, place.by_eta
     for _ in range((STEPS if kept else 1) * (len(chosen.inside) > 0)):
-        gradient = _gradient(closure, metric, chosen, place)  # 1
+        if gradient is None or moved is not None:
+            gradient = _gradient(closure, metric, chosen, place)  # 1
         if moved is not None:
             metric.learn(float(torch.dot(gradient - last, moved.way)), moved.bent)
         at = _flat(closure)[chosen.inside]

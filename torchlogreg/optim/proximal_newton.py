@@ -91,11 +91,14 @@ class ProximalNewton(Optimizer):
             eta = _intercepts_alone(closure)
             objective.remember(batch, found_at(closure, eta))
         value: Tensor = closure()  # 1
-        broken = _broken(closure, closure.gradient())
+        gradient = closure.gradient()
+        broken = _broken(closure, gradient)
         chosen, grown = self._chosen(closure, broken, kink, ridge)  # 2
         share = ROUGH if grown else FINAL
         lr = self.param_groups[0]["lr"]
-        eta = search_(closure, metric, chosen, share * float(broken.max()), lr)  # 3
+        smooth = objective.penalty is None or objective.penalty.smooth  # and in the gradient
+        known = None if smooth else gradient[chosen.inside]
+        eta = search_(closure, metric, chosen, share * float(broken.max()), lr, known)  # 3
         objective.remember(batch, found_at(closure, eta))
         self.gap = duality_gap(closure)
         return value
