@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 
 import pytest
@@ -79,7 +80,8 @@ def test_losses_and_slopes_keep_their_digits_at_any_size() -> None:
         model.weight[0, 0] = 1.0
     small = Small.of(model, model.nll, None, sure)
     assert small is not None
-    logits, eta, losses = small.look(torch.cat((model.weight[0], model.bias)).detach())
+    look = small.look(torch.cat((model.weight[0], model.bias)).detach())
+    logits, losses, eta = look.logits, look.losses, small.found(look).eta
     wide = torch.where(sure.y == 1, -eta[:, 0], eta[:, 0]).tolist()
     exact = [math.log1p(math.exp(-abs(u))) + max(u, 0.0) for u in wide]
     torch.testing.assert_close(losses, torch.tensor(exact, dtype=F64), rtol=4e-16, atol=0)
@@ -177,10 +179,18 @@ def _fit_rows(n: int = 300, p: int = 5) -> tuple[Tensor, Tensor]:
     return X, y
 
 
-def test_a_stretched_step_ends_lower_than_a_whole_one() -> None:
+def _one_epoch(general: bool) -> tuple[Tensor, float]:
+    """Parameters and objective after one step of Newton's, by the short or the general way."""
     X, y = _fit_rows()
     model = LogisticRegression(5, dtype=F64)
+    if general:
+        model.register_forward_hook(lambda module, inputs, eta: eta)
     result = fit(model, X, y, optimizer="newton", penalty=L2(0.01), max_epochs=1, tol=0)
+    return torch.cat((model.weight[0], model.bias)).detach(), result.objective
+
+
+def test_a_stretched_step_ends_lower_than_a_whole_one_and_corrections_lower_still() -> None:
+    X, y = _fit_rows()
     plain = LogisticRegression(5, dtype=F64)
     objective = Objective(plain, None, L2(0.01))
     batch = Batch(X, y, torch.ones_like(y))
@@ -189,10 +199,39 @@ def test_a_stretched_step_ends_lower_than_a_whole_one() -> None:
     with torch.no_grad():
         plain.weight.add_(step[:5])
         plain.bias.add_(step[5:])
-    assert result.objective < float(objective.value(batch))
-    moved = torch.cat((model.weight[0], model.bias)).detach()
+    whole = float(objective.value(batch))
+    moved, stretched = _one_epoch(general=True)
+    assert stretched < whole
     assert 1 < float(moved.norm() / step.norm()) <= 2  # along the same line
     torch.testing.assert_close(moved / moved.norm(), step / step.norm(), rtol=1e-12, atol=1e-14)
+    exact = fit(LogisticRegression(5, dtype=F64), X, y, penalty=L2(0.01)).objective
+    assert 0 <= _one_epoch(general=False)[1] - exact < 1e-3 * (stretched - exact)
+
+
+@pytest.mark.parametrize("kind", ["apart", "apart but for one", "overlapping"])
+def test_corrections_never_hide_that_classes_are_separated(kind: str) -> None:
+    # Steps on an old factor go farther than Newton's, whose pace is the sign of separation.
+    X, y = _fit_rows(60, 2)
+    y = (X[:, 0] + 0.5 * X[:, 1] > 0).to(F64)
+    if kind == "apart but for one":  # a tie on the boundary: quasi-complete
+        X = torch.cat((X, torch.zeros(2, 2, dtype=F64)))
+        y = torch.cat((y, torch.tensor([0.0, 1.0], dtype=F64)))
+    if kind == "overlapping":
+        y[:3] = 1 - y[:3]
+    model = LogisticRegression(2, dtype=F64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        result = fit(model, X, y)
+    assert result.stop_reason == ("converged" if kind == "overlapping" else "separated")
+
+
+def test_the_inverse_of_a_factor_is_that_of_the_matrix() -> None:
+    A = torch.randn(30, 6, generator=torch.Generator().manual_seed(2), dtype=F64)
+    matrix = A.T @ A
+    inverse = Factor(matrix).inverse()
+    assert inverse is not None
+    torch.testing.assert_close(inverse, torch.linalg.inv(matrix), rtol=1e-11, atol=1e-15)
+    assert Factor(torch.ones(2, 2, dtype=F64)).inverse() is None
 
 
 def test_newton_at_rest_stays_where_it_is_and_moves_on_when_weights_do() -> None:

@@ -27,7 +27,7 @@ from torchlogreg.losses import Loss
 from torchlogreg.passes import Found, evaluate, total
 from torchlogreg.penalties import Penalty
 from torchlogreg.remembered import Evaluation, Remembered
-from torchlogreg.small import Logits, flat
+from torchlogreg.small import Logits, Small, flat
 from torchlogreg.units import Units
 
 
@@ -124,14 +124,10 @@ class Objective:
             return last
         self.rows_read += len(batch)
         with torch.no_grad():
-            small = self.remembered.small(batch, self.loss, self.penalty) if keep else None
+            small = self.few(batch) if keep else None
             if small is not None:
-                theta = flat(self.params)
-                if last is None or last.logits is None:
-                    logits, eta, losses = small.look(theta)
-                else:
-                    logits, eta, losses = last.logits, last.found.eta, last.found.losses
-                return self.remember(batch, small.found(theta, logits, eta, losses), logits)
+                before = None if last is None or last.logits is None else (last.logits, last.found)
+                return self.remember(batch, *small.evaluate(flat(self.params), before))
         args, kept = (self.model, self.loss, self.penalty, self.params), self.remembered.keeps_rows
         found = evaluate(*args, batch, last.found if last else None, keep_rows=kept)
         return self.remember(batch, found, keep=keep)
@@ -143,6 +139,10 @@ class Objective:
         if not keep:
             return Evaluation(batch, self.penalty, [], [], found, logits)
         return self.remembered.keep(batch, self.penalty, found, logits)
+
+    def few(self, batch: Batch) -> Small | None:
+        """The rows made ready, where they are few; see :mod:`torchlogreg.small`."""
+        return self.remembered.small(batch, self.loss, self.penalty)
 
     def units(self, data: Batch) -> Units:
         """Units of columns and response; computed once for the same rows."""
@@ -158,7 +158,7 @@ class Objective:
         """Gauss-Newton matrix of the smooth value on ``batch``, (P, P); ``known`` saves a pass."""
         model, penalty = self.model, self.penalty
         if known is not None and known.logits is not None:
-            small = self.remembered.small(batch, self.loss, penalty)
+            small = self.few(batch)
             if small is not None:
                 return small.curvature(known.logits)
         eta = None if known is None else known.eta

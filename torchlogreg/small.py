@@ -2,7 +2,7 @@
 
 A thousand rows by twenty columns are multiplied with a vector in 4 microseconds; the general way
 to value, gradient and curvature makes a hundred calls of 1 to 5. Here the columns and a row of ones
-for the intercept lie in one matrix, made once, and all parameters in one vector, so that a dozen
+for the intercept lie in one matrix, made once, and all parameters in one vector, so that eight
 calls give value and gradient and six more the curvature, penalty included. Nothing cancels:
 
     u = (1 - 2 y) eta      loss = log(1 + e^u)      slope = (1 - 2 y) / (1 + e^-u)
@@ -41,6 +41,16 @@ class Logits(NamedTuple):
     missed: Tensor
 
 
+class Look(NamedTuple):
+    """Value and gradient (P,) at ``theta`` (P,), and of the rows logits and losses (n,)."""
+
+    theta: Tensor
+    value: Tensor
+    gradient: Tensor
+    logits: Logits
+    losses: Tensor
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Small:
     """Rows made ready; see :meth:`of`.
@@ -49,11 +59,14 @@ class Small:
     ----------
     batch : Batch
     filled : Tensor, shape (n, m)
-        Columns of ``X``, of ones if there is an intercept, and zeros up to ``m``.
-    design : Tensor, shape (n, P)
-        All but the zeros.
-    sign, share, signed : Tensor, shape (n,)
-        ``1 - 2 y``; ``sample_weight / n``; their product.
+        Columns of ``X``, of ones if there is an intercept, all times ``sign``, and zeros up to
+        ``m``: what they are multiplied with is ``u``, and their curvature knows no sign.
+    design, across : Tensor, shapes (n, P) and (P, n)
+        All but the zeros, and that transposed.
+    sign, share : Tensor, shape (n,)
+        ``1 - 2 y``; ``sample_weight / n``.
+    known : Tensor, shape (n,), or None
+        The offset times ``sign``.
     strength : Tensor, shape (P,), or None
         Curvature of the penalty.
     ridge : Tensor, shape (m, m), or None
@@ -63,9 +76,10 @@ class Small:
     batch: Batch
     filled: Tensor
     design: Tensor
+    across: Tensor
     sign: Tensor
     share: Tensor
-    signed: Tensor
+    known: Tensor | None = None
     strength: Tensor | None = None
     ridge: Tensor | None = None
 
@@ -89,45 +103,60 @@ class Small:
             return None
         if not torch.equal(y, y.round()):
             return None
-        sign = 1 - 2 * y
+        sign = torch.sub(1, y, alpha=2)
         size = p + (model.bias is not None)
         tiled = -(-size // TILE) * TILE
         width = tiled if tiled - size <= WASTE else size
         filled = X.new_zeros(n, width)
-        filled[:, :p] = X
-        filled[:, p:size] = 1.0
-        share, design = batch.sample_weight / n, filled[:, :size]
+        torch.mul(X, sign.unsqueeze(1), out=filled[:, :p])
+        if size > p:
+            filled[:, p] = sign
+        design = filled[:, :size]
+        parts = (batch, filled, design, design.T, sign, batch.sample_weight / n)
+        known = None if batch.offset is None else batch.offset.view(-1) * sign
         if penalty is None or not penalty.smooth:
-            return cls(batch, filled, design, sign, share, sign * share)
-        diagonal = X.new_zeros(width)
+            return cls(*parts, known)
+        ridge = X.new_zeros(width, width)
+        diagonal = ridge.diagonal()
         diagonal[:p] = penalty.alpha
-        ridge, strength = torch.diag(diagonal), diagonal[:size]
-        return cls(batch, filled, design, sign, share, sign * share, strength, ridge)
+        return cls(*parts, known, diagonal[:size].clone(), ridge)
 
     def reweighted(self, batch: Batch) -> Small:
         """The same rows under the weights of ``batch``."""
-        share = batch.sample_weight / len(batch)
-        return replace(self, batch=batch, share=share, signed=self.sign * share)
+        return replace(self, batch=batch, share=batch.sample_weight / len(batch))
 
-    def look(self, theta: Tensor) -> tuple[Logits, Tensor, Tensor]:
-        """Logits, ``eta`` (n, 1) and losses (n,) at ``theta`` (P,), whatever the weights."""
-        eta = torch.mv(self.design, theta)
-        if self.batch.offset is not None:
-            eta = eta + self.batch.offset.view(-1)
-        u = eta * self.sign
+    def evaluate(
+        self, theta: Tensor, known: tuple[Logits, Found] | None = None
+    ) -> tuple[Found, Logits]:
+        """As :func:`torchlogreg.passes.evaluate`; ``known`` is of these rows, whatever weights."""
+        if known is None:
+            look, eta = self.look(theta), None
+        else:
+            look, eta = self.summed(theta, known[0], known[1].losses), known[1].eta
+        return self.found(look, eta), look.logits
+
+    def look(self, theta: Tensor) -> Look:
+        """Everything at ``theta`` (P,)."""
+        u = torch.mv(self.design, theta)
+        if self.known is not None:
+            u += self.known
         # From 40 on log(1 + e^u) is u to the last digit; torch's own threshold is 20.
         losses = nn.functional.softplus(u, 1.0, 40.0)
-        return Logits(u, torch.sigmoid(u)), eta.unsqueeze(1), losses
+        return self.summed(theta, Logits(u, torch.sigmoid(u)), losses)
 
-    def found(self, theta: Tensor, logits: Logits, eta: Tensor, losses: Tensor) -> Found:
-        """Smooth value and gradient, as :func:`torchlogreg.passes.evaluate` gives them."""
-        value = torch.dot(losses, self.share)
-        gradient = torch.mv(self.design.T, logits.missed * self.signed)
-        if self.strength is not None:
-            pull = theta * self.strength
-            value.add_(torch.dot(pull, theta), alpha=0.5)
-            gradient.add_(pull)
-        return Found(value, gradient, eta, losses)
+    def summed(self, theta: Tensor, logits: Logits, losses: Tensor) -> Look:
+        """Smooth value and gradient of rows that are known, whatever the weights were."""
+        value, slopes = torch.dot(losses, self.share), logits.missed * self.share
+        if self.strength is None:
+            return Look(theta, value, torch.mv(self.across, slopes), logits, losses)
+        pull = theta * self.strength
+        value.add_(torch.dot(pull, theta), alpha=0.5)
+        return Look(theta, value, torch.addmv(pull, self.across, slopes), logits, losses)
+
+    def found(self, look: Look, eta: Tensor | None = None) -> Found:
+        """The same as :func:`torchlogreg.passes.evaluate` gives it; ``eta`` (n, 1) if known."""
+        eta = (look.logits.u * self.sign).unsqueeze(1) if eta is None else eta
+        return Found(look.value, look.gradient, eta, look.losses)
 
     def curvature(self, logits: Logits) -> Tensor:
         """Hessian of the smooth value, (P, P)."""

@@ -42,9 +42,9 @@ class Factor:
             matrix = matrix + torch.diag(damping * torch.where(diagonal > 0, diagonal, 1.0))
         self._cutoff = cutoff = 10 * len(matrix) * torch.finfo(matrix.dtype).eps
         self._lower, info = torch.linalg.cholesky_ex(matrix)  # 1
-        self.smallest_pivot = (self._lower.diagonal().square() / diagonal).min()
-        sound = (info == 0) & (self.smallest_pivot > cutoff)
-        self.singular = not bool(sound)  # waits for the device
+        pivots = self._lower.diagonal().square() / diagonal
+        self.smallest_pivot = pivots.min() * (info == 0)
+        self.singular = not float(self.smallest_pivot) > cutoff  # waits for the device
         self._inverse: Tensor | None = None
         if self.singular:
             self._decompose(matrix)  # 2
@@ -76,6 +76,10 @@ class Factor:
         else:
             x = self._within_range(vector, self.scale * vector)
         return x if x.dtype == self._dtype else x.to(self._dtype)
+
+    def inverse(self) -> Tensor | None:
+        """Inverse of the matrix, (P, P); None if it has none."""
+        return None if self.singular else torch.cholesky_inverse(self._lower)
 
     @property
     def pivot(self) -> float:

@@ -12,11 +12,12 @@ from torch.optim import Optimizer
 from torchlogreg.base import Model
 from torchlogreg.objective import Closure
 from torchlogreg.optim.centring import Centred, near_zero
+from torchlogreg.optim.corrections import corrected
 from torchlogreg.optim.factor import Factor
 from torchlogreg.optim.polish import can_polish, polish_
 from torchlogreg.optim.requirements import our_closure
 from torchlogreg.optim.settling import CLOSE, SETTLED, Pace, Settled
-from torchlogreg.passes import Found
+from torchlogreg.optim.trials import Trial, Trials, dot, set_
 from torchlogreg.small import flat
 
 ILL = 2e-2
@@ -28,6 +29,10 @@ NEAR = 1e-9
 EARLY, OFF, LONGEST = 1e-6, 0.1, 2.0
 """A step that promises more than this share of the objective, and at whose end the slope is still
 this share of what it was, is stretched, up to this length: longer ones would hide separation."""
+
+COLLAPSE = 0.5
+"""Share of the objective that is left after a step, below which classes may be separated: steps as
+plain as they are then, whose pace shows it."""
 
 
 class Newton(Optimizer):
@@ -42,6 +47,8 @@ class Newton(Optimizer):
     5. Far from the optimum a whole step is mostly too short, for the curvature falls along it. It
        is stretched to where slope and curvature at its ends say that the slope vanishes, if the
        objective is lower there: two iterations then do what four did.
+    6. On few rows further steps on the same factor, which cost a third of a new one there, as long
+       as they promise much; see :mod:`torchlogreg.optim.corrections`.
 
     Columns far from zero (years, time stamps) are worked on as differences from their middle, in a
     copy of ``X`` made once; see :mod:`torchlogreg.optim.centring`. At the end, where a pivot says
@@ -163,10 +170,14 @@ def newton_iteration(closure: Closure, lr: float = 1.0, damping: float = 0.0) ->
     done = Iteration(found.value, slope, factor, abs(value), abs(fall))
     if not fall < 0:  # no curvature left, as on rows of certain error: steepest descent
         direction, fall = -gradient, -float(gradient.square().sum())
-    start = flat(closure.params)
-    length, end = _search(closure, start, found.value, direction, fall, lr)  # 4
-    if length == lr == 1 and end is not None and -fall > EARLY * abs(value):
-        _stretch(closure, start, end, direction, fall)  # 5
+    trials, start = Trials(closure), Trial(flat(closure.params), value, gradient)
+    rounding = float(closure.rounding(found.value))
+    length, end = _search(trials, start, direction, fall, lr, rounding)  # 4
+    if length == lr == 1 and -fall > EARLY * abs(value):
+        end = _stretched(trials, start, end, direction, fall)  # 5
+        if trials.small is not None and not damping and end.value > COLLAPSE * value:
+            end = corrected(trials, start, end, factor, EARLY * abs(value))  # 6
+    trials.stay(end)
     return done
 
 
@@ -199,53 +210,43 @@ def backtrack(
     closure: Closure, value: Tensor, direction: Tensor, slope: Tensor, step: float
 ) -> None:
     """Move along ``direction`` by the first of step, step/2, ... that is good enough, or not."""
-    _search(closure, flat(closure.params), value, direction, float(slope), step)
+    trials = Trials(closure)
+    start = Trial(flat(closure.params), float(value), closure.gradient())
+    rounding = float(closure.rounding(value))
+    trials.stay(_search(trials, start, direction, float(slope), step, rounding)[1])
 
 
 def _search(
-    closure: Closure, start: Tensor, value: Tensor, direction: Tensor, slope: float, step: float
-) -> tuple[float, Found | None]:
-    """The same from ``start``: by how much, 0 for not at all, and what is known there."""
-    highest = float(value + closure.rounding(value))
+    trials: Trials, start: Trial, direction: Tensor, slope: float, step: float, rounding: float
+) -> tuple[float, Trial]:
+    """The same: by how much, 0 for not at all, and what is known there."""
+    highest = start.value + rounding
     for attempt in range(40):
-        _to(closure, start, direction, step)
+        theta = torch.add(start.theta, direction, alpha=step)
         # The first try is mostly the last: its gradient comes along, for the test and next step.
-        found = None if attempt else closure.found()
-        tried = float(closure.value(smooth_only=True) if found is None else found.value)
-        if tried - highest <= 1e-4 * step * slope:  # waits for the device; no NaN passes
-            return step, found
+        tried = None if attempt else trials.at(theta)
+        value = trials.value(theta) if tried is None else tried.value
+        if value - highest <= 1e-4 * step * slope:  # no NaN passes
+            return step, trials.at(theta) if tried is None else tried
         step /= 2
-    _to(closure, start, direction, 0.0)
-    return 0.0, None
+    return 0.0, start
 
 
-def _stretch(closure: Closure, start: Tensor, end: Found, direction: Tensor, slope: float) -> None:
+def _stretched(trials: Trials, start: Trial, end: Trial, direction: Tensor, slope: float) -> Trial:
     """From the end of a whole step to where the slope along it vanishes, if that is lower.
 
     The curvature is ``-slope`` where the step begins; its mean along the step is ``rise``; that it
     falls by the same factor in the second half as in the first gives it at the end.
     """
-    ahead = float(torch.dot(end.gradient, direction))
+    ahead = dot(end.gradient, direction)
     rise = ahead - slope
     if not (abs(ahead) > OFF * -slope and rise > 0):
-        return
-    _to(closure, start, direction, min(1 + ahead * slope / rise**2, LONGEST))
-    if not float(closure.found().value) < float(end.value):
-        _to(closure, start, direction, 1.0)
-
-
-def _to(closure: Closure, start: Tensor, direction: Tensor, step: float) -> None:
-    """Set the parameters to ``start + step * direction``, flat vectors (P,)."""
-    set_(closure.params, torch.add(start, direction, alpha=step) if step else start)
+        return end
+    length = min(1 + ahead * slope / rise**2, LONGEST)
+    further = trials.at(torch.add(start.theta, direction, alpha=length))
+    return further if further.value < end.value else end
 
 
 def move_(params: list[nn.Parameter], start: list[Tensor], direction: Tensor, step: float) -> None:
     """Set ``params`` to ``start + step * direction`` for a flat ``direction`` (P,)."""
     set_(params, flat(start) if step == 0 else torch.add(flat(start), direction, alpha=step))
-
-
-def set_(params: list[nn.Parameter], values: Tensor) -> None:
-    """Set ``params`` to flat ``values`` (P,)."""
-    parts = torch.split_with_sizes(values, [p.numel() for p in params])
-    for p, part in zip(params, parts, strict=True):
-        p.copy_(part.view_as(p))
