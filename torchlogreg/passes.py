@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torchlogreg import kernels
 from torchlogreg.base import Model
 from torchlogreg.closed_form import has_slopes, losses_and_slopes
-from torchlogreg.curvature import intercept_jacobian
+from torchlogreg.curvature import ROWS, intercept_jacobian
 from torchlogreg.data import Batch, of_pieces
 from torchlogreg.kernels import Sums
 from torchlogreg.losses import Loss, categorical_nll
@@ -238,7 +238,8 @@ def sums_of(model: Model, loss: Loss, batch: Batch, *, keep_rows: bool = True) -
     if not _has_closed_form(model, loss, batch.y):
         return None
     eta, losses = _rooms(batch, n_scores, keep_rows)
-    m, k, size = model.weight.numel(), n_scores, batch.block_size(BLOCK)
+    m, k = model.weight.numel(), n_scores
+    size = min(batch.block_size(BLOCK), max(1, ROWS // k))
     # Made at once: small tensors that outlive a block cut up the memory that the next would take.
     sums = eta.new_empty(-(-len(batch) // size), 1 + m + k)
     for i, block in enumerate(batch.strips(size)):
