@@ -24,10 +24,13 @@ KINDS: dict[Loss, str] = {squared_error: "squared", binary_nll: "binary"}
 
 HEIGHT = 32
 """Rows that stay together when their order is shuffled: single ones are not found in the cache. The
-order is kept: a new one each epoch takes a third more epochs."""
+order is kept: a new one each time takes a third more walks."""
 
-AFRESH = 8
-"""Epochs after which ``weight`` is summed anew, so that roundings do not pile up."""
+WALKS = 3
+"""Walks over the rows in a step: the gradient that judges it costs two thirds of one."""
+
+AFRESH = 3
+"""Steps after which ``weight`` is summed anew, so that roundings do not pile up."""
 
 
 @dataclass(slots=True, eq=False)
@@ -53,7 +56,7 @@ class Duals:
 
 
 class DualCoordinate(Optimizer):
-    """Maximises the dual objective one row at a time; one ``step`` is one epoch over the rows.
+    """Maximises the dual objective one row at a time; a ``step`` walks three times over the rows.
 
     At an optimum with ridge ``alpha`` the weights are a sum of rows,
 
@@ -65,7 +68,7 @@ class DualCoordinate(Optimizer):
     1. Once for the same rows: ``u_i`` from the scores at the present weights; zero where these are.
     2. For each row: the score ``t``, then ``t' = t + step_i |x_i|^2 (-loss_i'(t') - u_i)`` by
        Newton's method in a bracket (squared error: by formula), then ``weight``.
-    3. After every few epochs ``weight`` from its sum.
+    3. After every few steps ``weight`` from its sum.
 
     Fast where ``|x_i|^2 / (alpha n)`` is moderate, as with scikit-learn's ``C`` near 1 and rows of
     about unit entries; slow for weak penalties. No intercept is trained: it has no penalty, and so
@@ -102,7 +105,7 @@ class DualCoordinate(Optimizer):
     handles_nonsmooth = False
     _duals: Duals | None = None  # of the class, since a copy takes only its state along
     _generator: torch.Generator | None = None
-    _epochs = 0
+    _steps = 0
 
     def __init__(
         self,
@@ -117,7 +120,7 @@ class DualCoordinate(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Tensor:  # type: ignore[override]
-        """One epoch; returns the value before it, as torch's optimizers do."""
+        """Three walks; returns the value before them, as torch's optimizers do."""
         closure = our_closure(closure, self)
         if reason := unsuitable(closure.objective, closure.batch.X):
             raise ValueError(reason)
@@ -130,7 +133,7 @@ class DualCoordinate(Optimizer):
         value: Tensor = closure.value() if known is None else closure()  # no gradient is needed
         weight = closure.objective.model.weight
         duals = self._of(closure)
-        if self._epochs % AFRESH == 0 and duals.slopes.any():  # 3
+        if self._steps % AFRESH == 0 and duals.slopes.any():  # 3
             weight.copy_(duals.weight())
         self._run(duals, closure.objective.loss, weight)
         return value
@@ -144,9 +147,10 @@ class DualCoordinate(Optimizer):
         y = duals.batch.y.numpy()
         own = (y, duals.offset, duals.step, duals.squares, duals.slopes, duals.scores)
         entries = (rows.indptr, rows.indices.view(unsigned(rows.indices)), rows.data)
-        DUAL[KINDS[loss]](duals.order, HEIGHT, *entries, *own, moved)
+        for _ in range(WALKS):
+            DUAL[KINDS[loss]](duals.order, HEIGHT, *entries, *own, moved)
         weight.copy_(torch.from_numpy(moved)[None])
-        self._epochs += 1
+        self._steps += 1
 
     def _of(self, closure: Closure) -> Duals:
         """Duals of these rows under these weights; step 1."""
@@ -171,7 +175,7 @@ class DualCoordinate(Optimizer):
         own = (fixed.numpy(), slopes.numpy(), scores.numpy())
         source = self._generator or torch.Generator().manual_seed(0)
         order = torch.randperm(-(-len(batch) // HEIGHT), generator=source).numpy()
-        self._duals, self._epochs = Duals(X, batch, order, step, squares, *own), 0
+        self._duals, self._steps = Duals(X, batch, order, step, squares, *own), 0
         return self._duals
 
 
