@@ -77,10 +77,6 @@ class Factor:
             x = self._within_range(vector, self.scale * vector)
         return x if x.dtype == self._dtype else x.to(self._dtype)
 
-    def inverse(self) -> Tensor | None:
-        """Inverse of the matrix, (P, P); None if it has none."""
-        return None if self.singular else torch.cholesky_inverse(self._lower)
-
     @property
     def pivot(self) -> float:
         """Smallest squared pivot of the scaled matrix: 1 for columns that have nothing in common,

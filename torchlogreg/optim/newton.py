@@ -12,7 +12,6 @@ from torch.optim import Optimizer
 from torchlogreg.base import Model
 from torchlogreg.objective import Closure
 from torchlogreg.optim.centring import Centred, near_zero
-from torchlogreg.optim.corrections import corrected
 from torchlogreg.optim.factor import Factor
 from torchlogreg.optim.polish import can_polish, polish_
 from torchlogreg.optim.requirements import our_closure
@@ -30,10 +29,6 @@ EARLY, OFF, LONGEST = 1e-6, 0.1, 2.0
 """A step that promises more than this share of the objective, and at whose end the slope is still
 this share of what it was, is stretched, up to this length: longer ones would hide separation."""
 
-COLLAPSE = 0.5
-"""Share of the objective that is left after a step, below which classes may be separated: steps as
-plain as they are then, whose pace shows it."""
-
 
 class Newton(Optimizer):
     """Damped Newton with Armijo backtracking; one ``step`` is one iteration.
@@ -47,8 +42,6 @@ class Newton(Optimizer):
     5. Far from the optimum a whole step is mostly too short, for the curvature falls along it. It
        is stretched to where slope and curvature at its ends say that the slope vanishes, if the
        objective is lower there: two iterations then do what four did.
-    6. On few rows further steps on the same factor, which cost a third of a new one there, as long
-       as they promise much; see :mod:`torchlogreg.optim.corrections`.
 
     Columns far from zero (years, time stamps) are worked on as differences from their middle, in a
     copy of ``X`` made once; see :mod:`torchlogreg.optim.centring`. At the end, where a pivot says
@@ -175,8 +168,6 @@ def newton_iteration(closure: Closure, lr: float = 1.0, damping: float = 0.0) ->
     length, end = _search(trials, start, direction, fall, lr, rounding)  # 4
     if length == lr == 1 and -fall > EARLY * abs(value):
         end = _stretched(trials, start, end, direction, fall)  # 5
-        if trials.small is not None and not damping and end.value > COLLAPSE * value:
-            end = corrected(trials, start, end, factor, EARLY * abs(value))  # 6
     trials.stay(end)
     return done
 
