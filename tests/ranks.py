@@ -115,6 +115,25 @@ def answers(own: slice) -> Iterator[tuple[str, np.ndarray]]:
         warnings.simplefilter("ignore")
         result = fit(LogisticRegression(4, dtype=F64), X[own], y[own], feature_names=list("abcd"))
     yield "separated", np.array([result.stop_reason, result.diagnosis.line])
+    for column in ("sound", "dependent"):
+        yield f"many rows, {column}", many_rows(column)
+
+
+def many_rows(column: str) -> np.ndarray:
+    """What is said of so many rows that they are not gathered unthinkingly; whether they were."""
+    X, y, _ = rows("logistic")
+    X, y = X.repeat(150, 1), y.repeat(150)  # 144,000 entries
+    if column == "dependent":
+        X[:, 3] = 2 * X[:, 0]
+    own, gathered = distributed.shard(len(y)), []
+    all_rows = distributed.all_rows
+    distributed.all_rows = lambda part: gathered.append(part) or all_rows(part)  # type: ignore
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        result = fit(LogisticRegression(4, dtype=F64), X[own], y[own], optimizer="newton")
+        line = result.diagnosis.line
+    distributed.all_rows = all_rows
+    return np.array([result.stop_reason, line, str(bool(gathered))])
 
 
 def flat(model: Model) -> np.ndarray:

@@ -15,6 +15,7 @@ from torchlogreg.diagnostics.diagnosis import Diagnosis
 from torchlogreg.diagnostics.ending import Ending
 from torchlogreg.diagnostics.margins import told_apart
 from torchlogreg.diagnostics.newton_proof import newton_proves
+from torchlogreg.diagnostics.ranks import unremarkable
 from torchlogreg.diagnostics.report import (
     at_the_end,
     data_findings,
@@ -64,10 +65,10 @@ def check_convergence(state: FitState, tol: float) -> None:
         return
     # Where no optimum exists no step gains so much: not asked while one does.
     leaping = gaining and ratio < 0.1 and state.epoch < state.max_epochs
-    if not leaping and told_apart(state.problem):  # 3
+    if not leaping and told_apart(state.own_problem):  # 3
         state.request_stop("separated")
         return
-    if eager and not (state.weighting.adaptive or state.problem.unique):  # 2
+    if eager and not (state.weighting.adaptive or state.own_problem.unique):  # 2
         moving = _moving(state)
         state.slow_steps = state.slow_steps + 1 if gaining and ratio > 0.1 and moving else 0
     if state.slow_steps >= 3:
@@ -89,9 +90,11 @@ def close(
     At once where it failed, since a warning says it. Else at most warnings about rows and columns
     are left to be found: of few rows a copy is kept until somebody asks, since X may change.
     """
-    problem, kind = state.problem, stop_kind(state)
+    kind, separated, optimizer = stop_kind(state), state.separation, state.optimizer
     failed = not state.converged and tol > 0 and kind in FAILURES
-    separated, optimizer, data = state.separation, state.optimizer, problem.data
+    calm = not failed and separated is None and unremarkable(state.own_problem)
+    problem = state.own_problem if calm else state.problem
+    data = problem.data
     few = data.X.numel() <= FEW and data.total is None
     if not failed and separated is None and few and math.isfinite(optimality):
         kept = replace(problem, data=Batch(data.X.clone(), data.y.clone(), data.sample_weight))
@@ -193,10 +196,10 @@ def _crawls(state: FitState, ratio: float) -> bool:
 
 def _is_separated(state: FitState) -> bool:
     """Decide, and remember; False without linear programs for all but suspicious fits."""
-    problem = state.problem
+    problem = state.own_problem
     if newton_proves(state.optimizer, problem) or is_certain(problem):
         return False
-    state.separation = found = find_separation(problem)
+    state.separation = found = find_separation(state.problem)
     separated = found is not None and found.kind not in ("none", "unchecked")
     return separated or bool(problem.unbounded_classes)
 

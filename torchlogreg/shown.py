@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from torchlogreg.distributed import all_rows
@@ -77,7 +78,7 @@ class Shown(FitState):
 
 
 def shown(state: FitState, before: FitState | None = None) -> FitState:
-    """What hooks may look at now: the state itself on one process.
+    """What hooks may look at now: the state itself on one process, and where nobody looks.
 
     Parameters
     ----------
@@ -85,9 +86,9 @@ def shown(state: FitState, before: FitState | None = None) -> FitState:
     before : FitState, optional
         What this returned last time.
     """
-    if state.data.total is None:
-        return state
-    if not isinstance(before, Shown):
-        return Shown(state)
-    before.refresh()
-    return before
+    if isinstance(before, Shown):
+        before.refresh()
+    if before is not None or state.data.total is None:
+        return before or state
+    looked_at = state.data.largest(torch.tensor(int(bool(state.hooks))))  # on any rank
+    return Shown(state) if bool(looked_at) else state

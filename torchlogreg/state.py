@@ -142,8 +142,16 @@ class FitState:
         return self.objective.model
 
     @property
+    def own_problem(self) -> Problem:
+        """The objective and this rank's rows: for tests whose sums go over the ranks."""
+        return Problem(self.objective, self.data, self.feature_names)
+
+    @property
     def problem(self) -> Problem:
-        """The objective and its rows, to be diagnosed; of several ranks all rows, if not many."""
+        """The objective and its rows, to be diagnosed; of several ranks all rows, if not many.
+
+        Gathering them costs several passes: ``own_problem`` answers most questions.
+        """
         if self._problem is None or self._problem_data is not self.data:
             objective, data = self.objective, self.data.at_hand()
             if data is not self.data:  # what is remembered of this rank's rows stays remembered
