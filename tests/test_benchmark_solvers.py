@@ -43,7 +43,7 @@ def raced(tmp_path_factory):
     folder = tmp_path_factory.mktemp("race")
     done = benchmark(
         "solvers", "--problems", "tall-1k-20", "--rows", 200, "--columns", 3, "--threads", 1,
-        "--rounds", 2, "--limit", 5, "--also", "bench_contenders", "--json", folder / "r.json",
+        "--rounds", 2, "--limit", 15, "--also", "bench_contenders", "--json", folder / "r.json",
         "--chart", folder / "r.png", "--only", "torchlogreg", "exact", "wrong", "crash", "sleep",
         "refuse", "fickle", "absent",
     )  # fmt: skip
