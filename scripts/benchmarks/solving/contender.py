@@ -78,8 +78,11 @@ class Contender:
 
 
 def decades(name: str, first: int, last: int, **fixed: Any) -> Callable[[Spec], list[Setting]]:
-    """Settings ``name = 10^-first ... 10^-last``."""
-    settings = [{name: 10.0**-i, **fixed} for i in range(first, last + 1)]
+    """Settings ``name = 10^-first ... 10^-last``, with three times each between it and the last."""
+    values = [10.0**-first]
+    for i in range(first + 1, last + 1):
+        values += [3 * 10.0**-i, 10.0**-i]  # a whole decade can be many epochs too far
+    settings = [{name: value, **fixed} for value in values]
     return lambda spec: settings
 
 
