@@ -114,3 +114,19 @@ def test_a_small_fit_still_counts_every_row():
     model = LogisticRegression(3, dtype=F64)
     found = report.find_separation(Problem(Objective(model), make_data(model, X, y)))
     assert isinstance(found, Separation) and found.kind == "complete" and not found.at_least
+
+
+@pytest.mark.parametrize("most", [0, 10**6])
+def test_complete_separation_is_never_called_that_of_a_few_rows(most):
+    # The digits, all told apart, were "quasi-completely separated: at least 14 of 1797 rows" when
+    # the programs took too long: one column's rows stood for all.
+    X, y = dummies(300, 3, guilty=2)
+    X[:, 0] = (X[:, 1] + np.where(y == 1, 1.0, -1.0)) * 2
+    settings_of = dict(seconds=0.0, apart=True, at_once=most)
+    model = LogisticRegression(3, dtype=F64)
+    target = model.target(torch.as_tensor(y))
+    with pytest.raises(cone.OutOfTimeError):
+        separation_of(model, torch.as_tensor(X), target, **settings_of)
+    X[:, 1] = np.where(y == 1, 2.0, 1.0)  # one column does it all: nothing to search for
+    found = separation_of(model, torch.as_tensor(X), target, **settings_of)
+    assert found.kind == "complete" and found.columns == (1,) and found.n_certain == 300

@@ -28,6 +28,8 @@ from torchlogreg.sparse import fits_dense
 
 SECONDS = 10.0
 """What a fit may spend on the linear programs of the exact test."""
+NAMING = 2.0
+"""And where it is known that the classes are separated, on finding out which columns do it."""
 AT_ONCE = 10**6
 """Entries of X from which on a fit does without the programs if columns separate alone."""
 SIZE = 5e8
@@ -156,6 +158,7 @@ def find_separation(problem: Problem, seconds: float = SECONDS) -> Separation | 
     size = data.X.numel() * max(1, (model.n_classes or 2) - 1) * model.weight.shape[0]
     wide = sum(p.numel() for p in problem.objective.params) > LIMIT
     bounded = seconds < float("inf")
+    seconds = min(seconds, NAMING) if apart and bounded else seconds
     too_large = bounded and (wide or size > SIZE)
     if (too_large and data.X.numel() > SIZE) or not fits_dense(data.X):
         return _unchecked("its size", apart)

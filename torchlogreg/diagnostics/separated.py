@@ -218,20 +218,23 @@ def _search(
     at_once: int | None,
 ) -> tuple[Floats, Mask, bool]:
     """A direction, what it lifts, and whether it may not be all there is."""
-    alone = None
+    found = None
     if at_once is not None:
         possible = possible_classes(y, model.n_classes or 0)
         alone = by_single_columns(model, cone, possible, _has_intercept(model))
-        if alone is not None and cone.X.size > at_once:
-            return alone, cone.rises(alone) > cone.strict, True
+        lifted = np.zeros(0, bool) if alone is None else cone.rises(alone) > cone.strict
+        if alone is not None and (lifted.all() or not apart):  # else it is more than they do
+            found = alone, lifted, True
+        if found is not None and cone.X.size > at_once:
+            return found
     try:
         strict = np.ones(len(cone.row), dtype=bool) if apart else rising(cone, deadline)  # 3
         none = np.zeros(cone.size)
         return fewest(cone, strict, deadline) if strict.any() else none, strict, False  # 4
     except OutOfTimeError:
-        if alone is None:
+        if found is None:
             raise
-        return alone, cone.rises(alone) > cone.strict, True
+        return found
 
 
 def _rounding(X: Any) -> float:
