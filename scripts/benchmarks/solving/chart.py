@@ -86,7 +86,8 @@ def median(entry: dict[str, Any]) -> float:
 def title(facts: dict[str, Any]) -> str:
     """What, where, when."""
     most = max((r["threads"] for r in facts["results"]), default=0)
-    return f"Seconds to a proved optimum, {most} thread(s), {facts['when'][:10]}"
+    threads = "1 thread" if most == 1 else f"{most} threads"
+    return f"Seconds to a proved optimum, {threads}, {facts['when'][:10]}"
 
 
 def _row(axes: Any, place: int, row: dict[str, Any], look: Any) -> None:
