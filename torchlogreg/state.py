@@ -128,8 +128,8 @@ class FitState:
         self.hooks: tuple[Hook, ...] = ()
         self.asked: Any = None
         self.fingerprint: dict[str, Any] | None = None
+        self._own_problem: Problem | None = None
         self._problem: Problem | None = None
-        self._problem_data = data
 
     @property
     def whole(self) -> FitState:
@@ -144,7 +144,10 @@ class FitState:
     @property
     def own_problem(self) -> Problem:
         """The objective and this rank's rows: for tests whose sums go over the ranks."""
-        return Problem(self.objective, self.data, self.feature_names)
+        if self._own_problem is None or self._own_problem.data is not self.data:
+            self._own_problem = Problem(self.objective, self.data, self.feature_names)
+            self._problem = None
+        return self._own_problem
 
     @property
     def problem(self) -> Problem:
@@ -152,12 +155,14 @@ class FitState:
 
         Gathering them costs several passes: ``own_problem`` answers most questions.
         """
-        if self._problem is None or self._problem_data is not self.data:
-            objective, data = self.objective, self.data.at_hand()
-            if data is not self.data:  # what is remembered of this rank's rows stays remembered
-                objective = Objective(objective.model, objective.loss, objective.penalty)
-            self._problem = Problem(objective, data, self.feature_names)
-            self._problem_data = self.data
+        own = self.own_problem
+        if self._problem is None:
+            data, known = self.data.at_hand(), own.objective
+            if data is self.data:
+                self._problem = own
+            else:  # what is remembered of this rank's rows stays remembered
+                objective = Objective(known.model, known.loss, known.penalty)
+                self._problem = Problem(objective, data, self.feature_names)
         return self._problem
 
     @property
