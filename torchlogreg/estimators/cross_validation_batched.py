@@ -239,6 +239,7 @@ class _Pair(NamedTuple):
 
     @classmethod
     def of(cls, step: Tensor, change: Tensor) -> _Pair:
+        """A step (F, r P) and the gradient's change along it; of no use to a fold where it fell."""
         product = (step * change).sum(-1, keepdim=True)
         return cls(step, change, torch.where(product > 0, 1 / product, 0.0))
 
