@@ -60,7 +60,7 @@ def test_a_folder_that_became_read_only_costs_a_warning(small_disk: Path, fresh:
     folder.mkdir()
     if not fresh:
         run(2, hooks=[Checkpoint(folder, every=1)])
-        (folder / ".epoch-00000003.7.tmp").write_bytes(b"left by a process that was killed")
+        (folder / ".epoch-00000003.7.tmp.safetensors").write_bytes(b"left by one that was killed")
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     with pytest.warns(CheckpointWarning, match="Read-only file system") as told:
         params = run(hooks=[Checkpoint(folder, every=1)], resume=None if fresh else folder)
@@ -120,7 +120,7 @@ def test_a_kill_between_flush_and_rename_leaves_the_one_before(
     child.start()
     child.join(60)
     assert child.exitcode == -signal.SIGKILL
-    whole = [name for name in os.listdir(tmp_path) if not name.endswith(".tmp")]
+    whole = [name for name in os.listdir(tmp_path) if ".tmp" not in name]
     assert len(os.listdir(tmp_path)) == 4 and len(whole) == 3 + renamed
     assert torch.equal(run(resume=tmp_path, hooks=[Checkpoint(tmp_path, every=1)]), run())
     assert sorted(os.listdir(tmp_path)) == [path_of(tmp_path, n).name for n in (5, 6, 7)]
@@ -139,7 +139,7 @@ def test_folders_with_the_names_of_files_are_in_nobodys_way(tmp_path: Path) -> N
     """Such a folder ended the fit: "Is a directory"."""
     run(3, hooks=[Checkpoint(tmp_path, every=1)])
     path_of(tmp_path, 9).mkdir()
-    (tmp_path / ".epoch-00000009.7.tmp").mkdir()
+    (tmp_path / ".epoch-00000009.7.tmp.safetensors").mkdir()
     with pytest.warns(CheckpointWarning, match="no ordinary file.*resumed from epoch-00000003"):
         params = run(resume=tmp_path, hooks=[Checkpoint(tmp_path, every=1)])
     assert torch.equal(params, run()) and path_of(tmp_path, 7).exists()

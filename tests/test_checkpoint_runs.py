@@ -80,7 +80,7 @@ def test_early_stopping_waits_and_restores_as_without_the_interruption(tmp_path:
 
 
 def test_as_many_are_kept_as_asked_and_nothing_else(tmp_path: Path) -> None:
-    (tmp_path / ".epoch-00000002.77.tmp").write_bytes(b"of a process that was killed")
+    (tmp_path / ".epoch-00000002.77.tmp.safetensors").write_bytes(b"of a process that was killed")
     (tmp_path / "mine.txt").write_text("stays")
     run(optimizer="sgd", hooks=[Checkpoint(tmp_path, every=2, keep=2)])
     names = ["epoch-00000006.safetensors", "epoch-00000007.safetensors", "mine.txt"]

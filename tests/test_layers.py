@@ -22,7 +22,7 @@ LAYERS: list[str] = [
     "columns compressed cumulative data datasets distributed "
     "disk double_double double_double_functions formulas headings history log_determinant losses "
     "parquet penalties readers sample_weights sparse sparse_inputs targets "
-    "threads untrusted",
+    "threads untrusted whole_files",
     "analytic audit base closed_form combinators configuration design export gram models "
     "saving units weighting",
     "curvature inputs jeffreys kernels moments names objective passes remembered scaling small",

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torchlogreg.base import Model
 from torchlogreg.configuration import MODELS, config
 from torchlogreg.models import LinearRegression, LogisticRegression, OrdinalRegression
-from torchlogreg.saving import write_whole
+from torchlogreg.whole_files import whole_file
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -116,7 +116,8 @@ def to_onnx(
     outputs = _answers(graph, model, threshold)
     told = {"model": config(model), "facts": dict(facts or {})}
     content = graph.finished(outputs, json.dumps(told)).SerializeToString()
-    write_whole(Path(path), content)
+    with whole_file(Path(path)) as temporary:
+        temporary.write_bytes(content)
     return Path(path)
 
 

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from torchlogreg.untrusted import one_line, read_header, refuse_too_large, shown
+from torchlogreg.whole_files import whole_file
 
 
 class History:
@@ -104,13 +105,8 @@ class History:
         for name, array in arrays.items():
             if array.dtype.hasobject:
                 raise TypeError(f"{name} holds Python objects, but a history is loaded unpickled")
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            with open(temporary, "wb") as file:
-                np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # no array is named allow_pickle
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with whole_file(path) as temporary, open(temporary, "wb") as file:
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # no array is named allow_pickle
         return path
 
     @classmethod

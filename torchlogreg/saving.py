@@ -22,6 +22,7 @@ from torch import Tensor
 from torchlogreg.base import Model
 from torchlogreg.configuration import MODELS, build, config
 from torchlogreg.untrusted import one_line
+from torchlogreg.whole_files import whole_file
 
 SUFFIX = ".safetensors"
 KEY = "torchlogreg"
@@ -79,7 +80,8 @@ def save(
         raise TypeError(f"facts are stored as JSON, and {error}; pass str(...) of it") from None
     state = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
     written = _named(path)
-    write_whole(written, tensor_bytes(state, metadata={KEY: text}))
+    with whole_file(written) as temporary:
+        temporary.write_bytes(tensor_bytes(state, metadata={KEY: text}))
     return written
 
 
@@ -216,16 +218,3 @@ def _named(path: str | os.PathLike[str]) -> Path:
             f"{path} does not end in {SUFFIX}; name a file that does, or has no suffix"
         )
     return path
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Put ``content`` at ``path``, whole, and on the disk before the old file goes."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -22,10 +22,11 @@ from torch import Tensor
 
 from torchlogreg import distributed
 from torchlogreg.untrusted import one_line
+from torchlogreg.whole_files import whole_file
 
 FORMAT = "torchlogreg checkpoint 1"
 NAME = re.compile(r"epoch-(\d{8,18})\.safetensors")
-TEMPORARY = re.compile(r"\.epoch-\d{8,18}\.\d+\.tmp")
+TEMPORARY = re.compile(r"\.epoch-\d{8,18}\.\d+\.tmp\.safetensors")
 
 
 class Contents(NamedTuple):
@@ -72,11 +73,7 @@ def sweep(folder: Path, after: int) -> None:
 
 
 def write(path: Path, contents: Contents) -> None:
-    """Write a checkpoint.
-
-    1. A temporary file in the same folder, flushed to the disk (fsync).
-    2. Renamed: whoever reads sees the old file or the new one, whole.
-    3. The folder is flushed, so that the name survives a power cut, too.
+    """Write a checkpoint, whole, and on the disk when this returns.
 
     Raises
     ------
@@ -88,17 +85,8 @@ def write(path: Path, contents: Contents) -> None:
     text = json.dumps(contents.tree)
     header = {"format": FORMAT, "tree": text, "sha256": _digest(text, contents.storages)}
     data = save({name: t.contiguous() for name, t in contents.storages.items()}, header)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:  # 1
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)  # 2
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _flush(path.parent)  # 3
+    with whole_file(path) as temporary:
+        temporary.write_bytes(data)
 
 
 def read(path: Path) -> Contents:
@@ -139,14 +127,3 @@ def _digest(text: str, storages: Mapping[str, Tensor]) -> str:
         found.update(f"\n{name} {storages[name].numel()}\n".encode())
         found.update(storages[name].contiguous().numpy().data)
     return found.hexdigest()
-
-
-def _flush(folder: Path) -> None:
-    """Flush a folder's list of names, where the system can."""
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -9,6 +9,7 @@ from typing import Any
 
 from torchlogreg.readers import MISSING, named
 from torchlogreg.untrusted import check_text, one_line
+from torchlogreg.whole_files import whole_file
 
 BLOCK = 2**22
 """Bytes of text in a block."""
@@ -52,15 +53,10 @@ def csv_to_parquet(source: str | os.PathLike[str], path: str | os.PathLike[str])
         raise FileNotFoundError(f"there is no file {source}; check the path")
     check_text(source)
     schema, n = _settled(source)  # 1
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with pq.ParquetWriter(temporary, schema) as writer:  # 2
-            for block in _blocks(source):
-                arrays = [_cast(c, t) for c, t in zip(block.columns, schema.types, strict=True)]
-                writer.write_batch(type(block).from_arrays(arrays, schema=schema))
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:  # 2
+        for block in _blocks(source):
+            arrays = [_cast(c, t) for c, t in zip(block.columns, schema.types, strict=True)]
+            writer.write_batch(type(block).from_arrays(arrays, schema=schema))
     return n
 
 

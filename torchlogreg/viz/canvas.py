@@ -17,6 +17,7 @@ from matplotlib.text import Text
 
 from torchlogreg.viz.palette import MONO, SANS, Theme, theme_named
 from torchlogreg.viz.text import FastText
+from torchlogreg.whole_files import whole_file
 
 DESIGN_WIDTH, DESIGN_HEIGHT = 1280, 720
 """Panels are laid out in these pixels; type and lines scale with the real size."""
@@ -249,15 +250,12 @@ def save_picture(scene: Scene, path: str | os.PathLike[str], frame: int = -1) ->
             f"{path.name} ends in {path.suffix!r}, which is no picture format here; "
             f"use one of {', '.join(PICTURES)}"
         )
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     scene.update(frame)
     try:
-        with scene.theme.style(), open(temporary, "wb") as file:
+        with whole_file(path) as temporary, scene.theme.style():
             scene.animate(False)
             facts = dict(PICTURES[kind])
-            scene.figure.savefig(file, format=kind[1:], facecolor="auto", metadata=facts)
-        os.replace(temporary, path)
+            scene.figure.savefig(temporary, format=kind[1:], facecolor="auto", metadata=facts)
     finally:
         scene.animate(True)
-        temporary.unlink(missing_ok=True)
     return path

@@ -19,6 +19,7 @@ from torchlogreg.viz import page, sinks
 from torchlogreg.viz.canvas import Scene
 from torchlogreg.viz.palette import Restyle
 from torchlogreg.viz.selection import FRAMES, select_frames
+from torchlogreg.whole_files import whole_file
 
 
 class Film:
@@ -148,16 +149,12 @@ def _write(film: Film, path: Path, *, sheet: bool = False, progress: bool = Fals
         raise ValueError(f"a sheet of frames is a picture: use .png instead of {suffix}")
     if path.is_dir() or not path.absolute().parent.is_dir():
         raise FileNotFoundError(f"{path} cannot be written: its folder is missing, or it is one")
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{suffix}")
-    try:
+    with whole_file(path) as temporary:
         temporary.touch()  # an unwritable folder is told before an hour of drawing
         if sheet:
             sinks.contact_sheet(film, temporary)
         else:
             SINKS[suffix](film, temporary, progress)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return path
 
 

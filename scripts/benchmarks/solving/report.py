@@ -17,6 +17,7 @@ from benchmarks.solving.contest import LOOP, Contest, best_peer, our_best, passe
 from benchmarks.solving.sweep import Entry, as_json
 from benchmarks.timing import Times, ratios, summary
 from common import table
+from torchlogreg.whole_files import whole_file
 
 SCHEMA = 1
 PACKAGES = (
@@ -193,6 +194,6 @@ def version(name: str) -> str | None:
 def save(path: Path, results: list[Contest], arguments: dict[str, Any]) -> None:
     """Whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(facts(results, arguments), indent=1, allow_nan=False) + "\n")
-    os.replace(temporary, path)
+    text = json.dumps(facts(results, arguments), indent=1, allow_nan=False)
+    with whole_file(path) as temporary:
+        temporary.write_text(text + "\n")
