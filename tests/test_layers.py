@@ -20,14 +20,14 @@ FILES = sorted(ROOT.rglob("*.py"))
 # A module may import from its own layer and those above it, never from one below.
 LAYERS: list[str] = [
     "columns compressed cumulative data datasets distributed "
-    "disk double_double double_double_functions formulas headings history log_determinant losses "
+    "disk double_double double_double_functions finite formulas headings history log_determinant losses "
     "parquet penalties readers sample_weights sparse sparse_inputs targets "
     "threads untrusted whole_files",
     "analytic audit base closed_form combinators configuration design export gram models "
     "saving units weighting",
     "curvature inputs jeffreys kernels moments names objective passes remembered scaling small",
     "optim",
-    "checkpoints convergence diagnostics fit inference reweighting settings shown state viz",
+    "checkpoints convergence diagnostics first_look fit inference reweighting settings shown state viz",
     "hooks",
     "estimators",
     "compat",

@@ -23,6 +23,7 @@ from torchlogreg.data import GATHERED, minibatches
 from torchlogreg.diagnostics.closing import Closing
 from torchlogreg.diagnostics.diagnosis import Diagnosis
 from torchlogreg.diagnostics.wording import names_of
+from torchlogreg.first_look import first_look
 from torchlogreg.inputs import make_data
 from torchlogreg.losses import Loss
 from torchlogreg.objective import Objective
@@ -187,8 +188,10 @@ def fit(
     check_parts(penalty, loss, scheduler, generator)
     weighting = weighting_for(model, weighting)
     objective = Objective(model, loss, penalty)
+    unseen = optimizer in (None, AUTO) and tol > 0 and not hooks and resume is None
+    own = objective.own_loss
     data = make_data(
-        model, X, y, sample_weight=sample_weight, offset=offset, own_target=objective.own_loss
+        model, X, y, sample_weight=sample_weight, offset=offset, own_target=own, unseen=unseen
     )
     names = names_of(X, feature_names, model.n_features)
     distributed.alike(model.parameters())
@@ -205,12 +208,13 @@ def fit(
             spread=(data.mapped or data.total is not None) and data.n * data.X.shape[1] > GATHERED,
         )
         optimizer = choice.name
+    data, looked_at = first_look(objective, data, X, choice)
     instance = resolve(optimizer, objective, batch_size, OPTIMIZERS)
     state = FitState(objective, instance, data, weighting, max_epochs, names)
     state.schedule = None if scheduler is None else scheduler(instance)
     state.hooks, state.batch_size, state.generator = hooks, batch_size, generator
     settle, view = resumed(state, resume), shown(state)
-    with threads_for(data.X), _last_looks(view) as started:
+    with threads_for(data.X), looked_at, _last_looks(view) as started:
         for hook in hooks:
             started.append(hook)
             hook.on_fit_start(view)

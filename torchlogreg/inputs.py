@@ -15,13 +15,11 @@ from torchlogreg import distributed
 from torchlogreg.base import Model
 from torchlogreg.data import Batch
 from torchlogreg.disk.mapped import Rooms, is_mapped, shared
+from torchlogreg.finite import BLOCK, NotFiniteError, refuse_not_finite
 from torchlogreg.kernels import column_squares, squares_available
 from torchlogreg.sample_weights import checked_weights, mean_one_on
 from torchlogreg.sparse_inputs import holds_sparse, sparse_rows
 from torchlogreg.units import sums_of_squares
-
-BLOCK = 2**18
-"""Entries of X looked at together: 2 MB, which a processor keeps at hand."""
 
 
 def make_data(
@@ -32,6 +30,7 @@ def make_data(
     sample_weight: Any = None,
     offset: Any = None,
     own_target: bool = True,
+    unseen: bool = False,
 ) -> Batch:
     """All rows, on the model's device and in its dtype; on several ranks, this one's.
 
@@ -47,6 +46,9 @@ def make_data(
     offset : shape (n,) or (n, r), optional
     own_target : bool
         Whether ``y`` must be what the model's own loss takes; another loss may read it otherwise.
+    unseen : bool
+        Whether the entries of many dense rows may go unseen, to be looked at in the first pass:
+        ``squares`` are then None.
 
     Returns
     -------
@@ -59,7 +61,7 @@ def make_data(
         In one line: what came, in which row or column, and what to do.
     """
     with distributed.together("checking its rows"):  # 1
-        data = _own_rows(model, X, y, sample_weight, offset, own_target)
+        data = _own_rows(model, X, y, sample_weight, offset, own_target, unseen)
     if distributed.world_size() > 1:  # 2
         data = replace(data, total=distributed.count(len(data), data.X.device))
     if sample_weight is not None:
@@ -70,11 +72,17 @@ def make_data(
 
 
 def _own_rows(
-    model: Model, X: Any, y: Any, sample_weight: Any, offset: Any, own_target: bool
+    model: Model,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    offset: Any,
+    own_target: bool,
+    unseen: bool,
 ) -> Batch:
     """The rows at hand, under the user's weights as they are."""
     like, on_disk = model.weight, is_mapped(X)
-    X, squares = _checked(X, like, _squares)
+    X, squares = _checked(X, like, _squares, unseen=unseen and not on_disk)
     n = len(X)
     if X.shape[1] != model.n_features:
         raise ValueError(
@@ -126,12 +134,14 @@ def as_matrix(X: Any, like: Tensor) -> Tensor:
 
 
 def _checked(
-    X: Any, like: Tensor, look: Callable[[Tensor], Tensor]
+    X: Any, like: Tensor, look: Callable[[Tensor], Tensor], *, unseen: bool = False
 ) -> tuple[Tensor, Tensor | None]:
-    """The matrix, and what ``look`` sees of it: numbers that are finite only if its entries are."""
+    """The matrix, and what ``look`` sees of it: numbers that are finite only if its entries are.
+
+    ``unseen``: none, where a compiled pass can have the squares.
+    """
     if holds_sparse(X):
         return sparse_rows(X, like.dtype, like.device), None
-    names = [str(c) for c in X.columns] if hasattr(X, "columns") else None
     tensor = as_tensor(X, "X", like.device).detach()
     if tensor.ndim != 2:
         raise ValueError(
@@ -141,35 +151,30 @@ def _checked(
     if 0 in tensor.shape:
         raise ValueError(f"X has shape {tuple(tensor.shape)}: there is nothing to fit")
     cast = tensor.to(like.dtype)
+    if unseen and squares_available(cast):  # in double precision, which no cast overflows
+        return cast, None
     seen = look(cast)
-    # A sum that overflowed is looked at again. Waits for the device, once, before training.
-    place = None if math.isfinite(float(seen.sum())) else _first_not_finite(cast)
-    if place is not None:
-        row, column = place
-        name = f"column {column}" if names is None else f"column {names[column]!r}"
-        value = tensor[row, column].item()
-        if math.isfinite(value):
-            what = f", which {like.dtype} cannot hold; rescale the column, or use torch.float64"
-        else:
-            what = "; remove or impute such rows"
-        raise ValueError(f"X has {value} in row {row}, {name}{what}")
+    try:  # Waits for the device, once, before training.
+        refuse_not_finite(cast, seen)
+    except NotFiniteError as error:
+        error.value = tensor[error.row, error.column].item()
+        raise error.within(X, like.dtype) from None
     return cast, seen
+
+
+def examined(data: Batch, X: Any) -> Batch:
+    """The same rows, their entries looked at after all; ``X`` has names where it is a frame."""
+    squares = _squares(data.X)
+    try:
+        refuse_not_finite(data.X, squares)
+    except NotFiniteError as error:
+        raise error.within(X) from None
+    return replace(data, squares=squares)
 
 
 def _squares(X: Tensor) -> Tensor:
     """Sums of squares of the columns, in one read."""
     return column_squares(X) if squares_available(X) else sums_of_squares(X)
-
-
-def _first_not_finite(X: Tensor) -> tuple[int, int] | None:
-    """Row and column of the first NaN or infinity; in blocks, as ``isfinite`` copies its input."""
-    size = max(1, BLOCK // X.shape[1])
-    good = torch.stack([torch.isfinite(rows).all() for rows in torch.split(X, size)])
-    if bool(good.all()):
-        return None
-    start = int((~good).nonzero()[0]) * size
-    row, column = (int(i) for i in (~torch.isfinite(X[start : start + size])).nonzero()[0])
-    return start + row, column
 
 
 def as_tensor(values: Any, name: str, device: torch.device) -> Tensor:

@@ -128,8 +128,14 @@ class Objective:
             if small is not None:
                 before = None if last is None or last.logits is None else (last.logits, last.found)
                 return self.remember(batch, *small.evaluate(flat(self.params), before))
-        args, kept = (self.model, self.loss, self.penalty, self.params), self.remembered.keeps_rows
-        found = evaluate(*args, batch, last.found if last else None, keep_rows=kept)
+        args, remembered = (self.model, self.loss, self.penalty, self.params), self.remembered
+        found = evaluate(
+            *args,
+            batch,
+            last.found if last else None,
+            keep_rows=remembered.keeps_rows,
+            squared=keep and remembered.squares_of(batch) is None,
+        )
         return self.remember(batch, found, keep=keep)
 
     def remember(
@@ -289,8 +295,8 @@ class Closure:
         """
         objective = self.objective
         penalty, weight = objective.penalty, objective.model.weight
+        gradient = self._evaluate().gradient  # first: it may come with what the units are made of
         units, scale = objective.measured(self.data)
-        gradient = self._evaluate().gradient
         if weight.requires_grad and penalty is not None and not penalty.smooth:
             gradient = gradient.to(scale.dtype)
             step, at = units.columns.square().reciprocal(), weight.detach().to(scale.dtype)

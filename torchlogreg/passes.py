@@ -45,7 +45,8 @@ class Found(NamedTuple):
 
     ``slopes`` (n, k) are the losses' derivatives by ``eta``, where they are at hand: the same rows
     under other weights then need no new pass for them. ``eta`` and ``losses`` are empty where
-    nobody was to need them.
+    nobody was to need them; ``squares`` (p,) of the columns there where they were asked for and
+    cost next to nothing.
     """
 
     value: Tensor
@@ -53,6 +54,7 @@ class Found(NamedTuple):
     eta: Tensor
     losses: Tensor
     slopes: Tensor | None = None
+    squares: Tensor | None = None
 
 
 def evaluate(
@@ -64,6 +66,7 @@ def evaluate(
     known: Found | None = None,
     *,
     keep_rows: bool = True,
+    squared: bool = False,
 ) -> Found:
     """Smooth part of the objective and its gradient, in one pass.
 
@@ -79,6 +82,8 @@ def evaluate(
         The same rows at the same parameters, under whatever weights.
     keep_rows : bool
         Whether ``eta`` and losses are wanted: of many rows their memory costs as much as they do.
+    squared : bool
+        Whether the squares of the columns are wanted, if they can be had in the same pass.
 
     Raises
     ------
@@ -94,9 +99,10 @@ def evaluate(
                 rows = _rows(model, loss, batch)
                 return _assemble(model, penalty, params, batch, _weighted(model, batch, rows), rows)
         else:
-            sums = sums_of(model, loss, batch, keep_rows=keep_rows)
+            sums = sums_of(model, loss, batch, keep_rows=keep_rows, squared=squared)
             if sums is not None:
-                return _assemble(model, penalty, params, batch, sums)
+                found = _assemble(model, penalty, params, batch, sums)
+                return found if sums.squares is None else found._replace(squares=sums.squares)
     whole = penalty is not None and penalty.needs_rows and batch.total is None
     if not whole:
         both, eta, losses = _by_autograd(model, loss, params, batch)
@@ -211,7 +217,9 @@ def finished(
 
 
 @torch.no_grad()
-def sums_of(model: Model, loss: Loss, batch: Batch, *, keep_rows: bool = True) -> Sums | None:
+def sums_of(
+    model: Model, loss: Loss, batch: Batch, *, keep_rows: bool = True, squared: bool = False
+) -> Sums | None:
     """Weighted sums over the rows, or None where only autograd knows the derivatives.
 
     Parameters
@@ -221,6 +229,8 @@ def sums_of(model: Model, loss: Loss, batch: Batch, *, keep_rows: bool = True) -
     batch : Batch
     keep_rows : bool
         Whether ``eta`` and losses are wanted; else they are empty, but for those of few rows.
+    squared : bool
+        Whether the squares of the columns are wanted, if compiled kernels can have them.
     """
     n_scores = len(model.intercepts())
     keep_rows = keep_rows or len(batch) * (n_scores + 1) <= FEW
@@ -234,6 +244,7 @@ def sums_of(model: Model, loss: Loss, batch: Batch, *, keep_rows: bool = True) -
             intercepts=model.intercepts(),
             offset=batch.offset,
             out=_rooms(batch, n_scores, keep_rows),
+            squared=squared and kernels.squares_available(batch.X),
         )
     if not _has_closed_form(model, loss, batch.y):
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -9,12 +10,13 @@ from torch import Tensor, nn
 
 from torchlogreg.base import Model
 from torchlogreg.data import Batch
+from torchlogreg.finite import refuse_not_finite
 from torchlogreg.losses import Loss
 from torchlogreg.moments import Moments, moments
 from torchlogreg.passes import Found
 from torchlogreg.penalties import Penalty
 from torchlogreg.small import Logits, Small
-from torchlogreg.units import Units
+from torchlogreg.units import Units, sums_of_squares
 
 
 class Evaluation(NamedTuple):
@@ -65,9 +67,12 @@ class Remembered:
     keeps_rows : bool
         Whether evaluations are to keep ``eta`` and losses. An optimizer that has no use for them
         says no; the first who asks for them after all says yes again.
+    unseen : Tensor, shape (n, p), or None
+        Rows of which nobody knows yet whether all their entries are finite: the first pass tells.
     """
 
     keeps_rows = True
+    unseen: Tensor | None = None
 
     def __init__(self, model: Model, params: list[nn.Parameter]) -> None:
         self._model, self._params = model, params
@@ -75,6 +80,7 @@ class Remembered:
         self._units: tuple[Batch, Units, Tensor] | None = None
         self._ready: _Ready | None = None
         self._moments: tuple[Tensor, Tensor, Moments] | None = None
+        self._squares: tuple[Tensor, Tensor] | None = None
 
     def known(self, batch: Batch) -> Evaluation | None:
         """The last evaluation, if it is of these rows, under whatever weights, and here."""
@@ -97,6 +103,8 @@ class Remembered:
         self, batch: Batch, penalty: Penalty | None, found: Found, logits: Logits | None
     ) -> Evaluation:
         """Until the parameters move."""
+        if found.squares is not None:
+            self._see(batch.X, found.squares)
         at = [p.detach().clone() for p in self._params]
         versions = [p._version for p in self._params]
         self._last = evaluation = Evaluation(batch, penalty, at, versions, found, logits)
@@ -119,7 +127,9 @@ class Remembered:
     def units(self, data: Batch, *, numeric: bool) -> tuple[Units, Tensor]:
         """Units of columns and response, and of the partial derivatives (P,)."""
         if self._units is None or not _same_rows(self._units[0], data):
-            units = Units.of(data, numeric=numeric)
+            if self.squares_of(data) is None:
+                self._see(data.X, sums_of_squares(data.X))
+            units = Units.of(replace(data, squares=self.squares_of(data)), numeric=numeric)
             self._units = data, units, units.of_partials(self._params, self._model.weight)
         return self._units[1:]
 
@@ -132,6 +142,19 @@ class Remembered:
             move = model.bias is not None or getattr(model, "first", None) is not None
             self._moments = last = (rows, weight, moments(rows, weight, move=move))
         return last[2]
+
+    def squares_of(self, batch: Batch) -> Tensor | None:
+        """Sums of squares of the columns (p,), where a pass has shown them."""
+        if batch.squares is None and self._squares is not None and self._squares[0] is batch.X:
+            return self._squares[1]
+        return batch.squares
+
+    def _see(self, X: Tensor, squares: Tensor) -> None:
+        """Keep the squares (p,) of the columns; they are finite only if all entries are."""
+        self._squares = X, squares
+        if X is self.unseen:
+            self.unseen = None
+            refuse_not_finite(X, squares)
 
     def _here(self, last: Evaluation) -> bool:
         """Version counters first (free); values too, because ``p.data`` changes bypass them."""

@@ -60,6 +60,8 @@ class Sums(NamedTuple):
     eta : Tensor, shape (n, k)
     losses : Tensor, shape (n,)
         Unweighted.
+    squares : Tensor, shape (p,), or None
+        Of the columns, where they were asked for.
     """
 
     value: Tensor
@@ -67,6 +69,7 @@ class Sums(NamedTuple):
     by_intercepts: Tensor
     eta: Tensor
     losses: Tensor
+    squares: Tensor | None = None
 
 
 def available(model: Model, loss: Loss, batch: Batch) -> bool:
@@ -128,6 +131,7 @@ def evaluate(
     intercepts: Tensor,
     offset: Tensor | None = None,
     out: tuple[Tensor, Tensor] | None = None,
+    squared: bool = False,
 ) -> Sums:
     """Value, gradients, ``eta`` and losses in one read of ``X``, where :func:`available` says so.
 
@@ -147,6 +151,9 @@ def evaluate(
     offset : Tensor, shape (n,) or (n, r), optional
     out : (Tensor, Tensor), shapes (n, k) and (n,), optional
         Where ``eta`` and the losses go, on the CPU.
+    squared : bool
+        Whether the squares of the columns are wanted, where :func:`squares_available` says so: they
+        then cost a tenth of a pass of their own.
 
     Returns
     -------
@@ -161,10 +168,13 @@ def evaluate(
     table = _gaps(intercepts) if kind == "ordinal" else X.new_empty(2, 0)
     by_row = [as_array(t) for t in (y, sample_weight, shift, eta, per_row)]
     shared = [as_array(t) for t in (weight, intercepts, table)]
-    sums = over_strips(X, lambda part, rows: swept(kind, part, rows, by_row, shared))
-    total = sums.to(X.dtype)
-    by_weight = total[1 : 1 + weight.numel()].reshape(weight.shape)
-    return Sums(total[0], by_weight, total[1 + weight.numel() :], eta, per_row)
+    sums = over_strips(
+        X, lambda part, rows: swept(kind, part, rows, by_row, shared, squared=squared)
+    )
+    total, start = sums.to(X.dtype), 1 + weight.numel()
+    by_weight, end = total[1:start].reshape(weight.shape), start + k
+    squares = sums[end:] if squared else None
+    return Sums(total[0], by_weight, total[start:end], eta, per_row, squares)
 
 
 def gram(X: Tensor, sample_weight: Tensor) -> Tensor:

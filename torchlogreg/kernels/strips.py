@@ -44,7 +44,15 @@ def over_strips(X: Tensor, work: Callable[[Tensor, slice], Tensor]) -> Tensor:
     return torch.stack(found).sum(0)
 
 
-def swept(kind: str, X: Tensor, rows: slice, by_row: list[Array], shared: list[Array]) -> Tensor:
+def swept(
+    kind: str,
+    X: Tensor,
+    rows: slice,
+    by_row: list[Array],
+    shared: list[Array],
+    *,
+    squared: bool = False,
+) -> Tensor:
     """Value and gradients of contiguous rows (1 + r p + k,), in double precision.
 
     Parameters
@@ -58,6 +66,8 @@ def swept(kind: str, X: Tensor, rows: slice, by_row: list[Array], shared: list[A
         y, sample weights, offsets; eta and losses, which are filled: of all rows.
     shared : list of arrays
         Weight (r, p), intercepts (k,) and what :func:`torchlogreg.kernels.evaluate` knows of gaps.
+    squared : bool
+        Whether the squares of the columns follow, p more numbers.
     """
     from torchlogreg.kernels.sweeps import SWEEPS
 
@@ -67,7 +77,7 @@ def swept(kind: str, X: Tensor, rows: slice, by_row: list[Array], shared: list[A
     height = _height(X) if r > 1 else _height(X, 2 * BLOCK_BYTES, 1024)
     *given, eta, losses = (array[rows] for array in by_row)
     arrays = [as_array(X), *given, *shared, eta, losses]
-    sums = np.empty((parts, 1 + r * p + k))
+    sums = np.empty((parts, 1 + r * p + k + (p if squared else 0)))
     share(lambda first, last: run(first, last, size, height, *arrays, sums), parts)
     return torch.from_numpy(sums.sum(0))
 

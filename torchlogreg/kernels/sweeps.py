@@ -51,11 +51,20 @@ def to_gradient(X: Any, slopes: Any, ahead: Any, G: Any) -> None:
         accumulate_many(X, slopes, G, False)
 
 
+@inner
+def add_squares(X: Any, out: Any) -> None:
+    """Add the squares of the columns to ``out`` (p,)."""
+    if X.shape[1] < 512:
+        squares_into(X, out)
+    else:
+        long_squares_into(X, out)
+
+
 def sweep(rows: Any, name: str) -> Any:
     """Value, gradients, eta and losses of parts ``first`` ... ``last - 1`` of the rows.
 
-    ``sums`` (parts, 1 + r p + k) holds value, gradient by weight, gradient by the intercepts. Where
-    ``eta`` and ``losses`` are empty they are not kept.
+    ``sums`` (parts, 1 + r p + k) holds value, gradient by weight, gradient by the intercepts; with
+    p more, the columns' squares. Where ``eta`` and ``losses`` are empty they are not kept.
     """
 
     def run(
@@ -92,8 +101,10 @@ def sweep(rows: Any, name: str) -> Any:
                 each = losses[s:t] if kept else values[: t - s]
                 out[0] += rows(
                     u, y[s:t], sample_weight[s:t], intercepts, table, at, each, v,
-                    out[1 + r * p :], work[: t - s],
+                    out[1 + r * p : 1 + r * p + k], work[: t - s],
                 )  # fmt: skip
+                if out.shape[0] > 1 + r * p + k:
+                    add_squares(x, out[1 + r * p + k :])
                 to_gradient(x, v, X[t : t + height], G)
                 at_weight += G.ravel()
 
@@ -133,10 +144,7 @@ def _squares(first: int, last: int, size: int, X: Any, sums: Any) -> None:
     """Sums of squares of the columns, for some parts of the rows."""
     for part in range(first, last):
         sums[part] = 0
-        if X.shape[1] < 512:
-            squares_into(X[part * size : (part + 1) * size], sums[part])
-        else:
-            long_squares_into(X[part * size : (part + 1) * size], sums[part])
+        add_squares(X[part * size : (part + 1) * size], sums[part])
 
 
 SWEEPS = {

@@ -194,8 +194,9 @@ def _rounding(closure: Closure, least: float = 0.0) -> float:
     """
     batch, objective, P = closure.batch, closure.objective, _n_params(closure)
     unit = P * (torch.finfo(batch.X.dtype).eps / 4) ** 2
-    if batch.squares is not None and batch.offset is None and batch.total is None:
-        model, size = objective.model, (batch.squares / len(batch)).sqrt()
+    squares = objective.remembered.squares_of(batch)
+    if squares is not None and batch.offset is None and batch.total is None:
+        model, size = objective.model, (squares / len(batch)).sqrt()
         most = model.weight.abs().to(size.dtype) @ size + model.intercepts().abs().max()
         if 1e4 * unit * float(most.square().sum()) < least:  # weights of rows may differ by as much
             return 0.0
