@@ -167,8 +167,8 @@ def test_product_keeps_the_memories_of_its_parts_apart() -> None:
         memories = [
             part.update(snap._replace(previous=m)) for part, m in zip(parts, memories, strict=True)
         ]
-        assert torch.equal(product.factor(memory, snap.y), memories[0] * memories[1])
-    assert product.factor(memory, snap.y).tolist() == [4, 36, 8 * 27]
+        assert torch.equal(product.factor(memory, snap), memories[0] * memories[1])
+    assert product.factor(memory, snap).tolist() == [4, 36, 8 * 27]
 
 
 def test_smoothed_inside_a_product_remembers() -> None:

@@ -40,8 +40,12 @@ class ClassMean(Weighting):
     def factor(self, state: Any, snapshot: Snapshot) -> Tensor:
         """One for class 0, the mean factor for the others."""
         mean = snapshot.mean(self.rows.factor(state, snapshot))
-        zero_share = class_shares(snapshot.y, mean.dtype, snapshot.n_classes)[:, 0]
-        return zero_share + (1 - zero_share) * mean
+
+        def factors(rows: Snapshot) -> Tensor:
+            zero_share = class_shares(rows.y, mean.dtype, rows.n_classes)[:, 0]
+            return zero_share + (1 - zero_share) * mean
+
+        return snapshot.each(factors)
 
 
 class Smoothed(Weighting):
@@ -75,8 +79,12 @@ class Smoothed(Weighting):
         inner_previous, smooth = snapshot.previous or (None, None)
         inner = self.weighting.update(snapshot._replace(previous=inner_previous))
         new = self.weighting.factor(inner, snapshot)
-        new = new / snapshot.mean(new)
-        return inner, new if smooth is None else torch.lerp(smooth, new, self.rate)
+        mean = snapshot.mean(new)
+        if smooth is None:
+            return inner, snapshot.each(lambda _, own: own / mean, new)
+        return inner, snapshot.each(
+            lambda _, own, before: torch.lerp(before, own / mean, self.rate), new, smooth
+        )
 
     def factor(self, state: Any, snapshot: Snapshot) -> Tensor:
         """The smoothed factors."""
@@ -117,7 +125,7 @@ class Product(Weighting):
     def factor(self, state: Any, snapshot: Snapshot) -> Tensor:
         """The product of the parts' factors."""
         parts = [w.factor(s, snapshot) for w, s in zip(self.weightings, state, strict=True)]
-        return torch.stack(parts).prod(dim=0)
+        return snapshot.each(lambda _, *factors: torch.stack(factors).prod(dim=0), *parts)
 
 
 class Callback(Weighting):

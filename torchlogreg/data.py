@@ -88,13 +88,12 @@ class Batch:
         """The rows of all ranks, if they are few enough for each of them; else itself."""
         return self.gathered() if self.n * self.X.shape[1] <= GATHERED else self
 
-    def room(self, *columns: int) -> Tensor:
-        """A new tensor of the dtype of ``X``, not filled: (n,), or (n, columns)."""
-        shape = (len(self), *columns)
-        n_bytes = math.prod(shape) * self.X.dtype.itemsize
-        if self.rooms is not None and n_bytes >= mapping.LARGE:
-            return self.rooms.tensor(shape, self.X.dtype)
-        return torch.empty(shape, dtype=self.X.dtype, device=self.X.device)
+    def room(self, *columns: int, dtype: torch.dtype | None = None) -> Tensor:
+        """A new tensor, by default of the dtype of ``X``, not filled: (n,), or (n, columns)."""
+        shape, dtype = (len(self), *columns), self.X.dtype if dtype is None else dtype
+        if self.rooms is not None and math.prod(shape) * dtype.itemsize >= mapping.LARGE:
+            return self.rooms.tensor(shape, dtype)
+        return torch.empty(shape, dtype=dtype, device=self.X.device)
 
     def __len__(self) -> int:
         return self.X.shape[0]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from torchlogreg.data import Batch
+from torchlogreg.data import Batch, of_pieces, pieces
 from torchlogreg.inputs import refuse_one_class
 from torchlogreg.sample_weights import checked_weights, mean_one_on
 from torchlogreg.state import FitState
@@ -45,13 +45,16 @@ def reweight(state: FitState, before: Asked | None) -> Asked:
     if before is not None and again and before.rests:
         return before
     memory, weighting = None if before is None else before.memory, state.weighting
-    predicted = state.model.predict(eta)
     data, own = state.data, state.own_weight
-    snapshot = Snapshot(data.y, eta, losses, predicted, memory, own)
-    if data.total is not None:
+    snapshot = Snapshot(data.y, eta, losses, _predicted(state, eta), memory, own)
+    if data.total is not None or data.mapped:
         snapshot = snapshot._replace(summed=data.summed, n_classes=state.model.n_classes)
+    if data.mapped:
+        snapshot = snapshot._replace(room=lambda dtype: data.room(dtype=dtype))
     updated = weighting.update(snapshot)
-    new = own * weighting.factor(updated, snapshot)
+    new = snapshot.each(
+        lambda _, own, factor: own * factor, own, weighting.factor(updated, snapshot)
+    )
     low, high = torch.aminmax(new)  # NaN is both
     low, high = data.least(low), data.largest(high)
     if not bool((low >= 0) & (high > 0) & (high < torch.inf)):  # waits for the device
@@ -63,9 +66,25 @@ def reweight(state: FitState, before: Asked | None) -> Asked:
         state.weight_change = new.new_zeros(())
         rests = again and weighting.settles and _everywhere(data, _same(updated, memory))
         return Asked(updated, eta, rests)
-    state.weight_change = data.largest((new - data.sample_weight).abs().max())
+    state.weight_change = data.largest(_furthest(new, data.sample_weight))
     state.data = data.reweighted(new)
     return Asked(updated, eta, False)
+
+
+def _predicted(state: FitState, eta: Tensor) -> Tensor:
+    """Classes, or means, (n,); of mapped rows on disk, as they are."""
+    predict, data = state.model.predict, state.data
+    if not data.mapped:
+        return predict(eta)
+    found = data.room(dtype=predict(eta[:1]).dtype)
+    for part, own in pieces(found, eta):
+        part.copy_(predict(own))
+    return found
+
+
+def _furthest(new: Tensor, old: Tensor) -> Tensor:
+    """The largest change of a weight."""
+    return of_pieces(lambda a, b: (a - b).abs().max(), new, old).max()
 
 
 def _everywhere(data: Batch, answer: bool) -> bool:

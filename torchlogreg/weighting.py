@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from numbers import Integral
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
+
+PIECE = 2**18
+"""Rows of mapped data that a rule looks at together."""
 
 
 def _itself(part: Tensor) -> Tensor:
@@ -40,6 +43,8 @@ class Snapshot(NamedTuple):
         From a sum over these rows to that over the rows of all ranks; the same on one process.
     n_classes : int or None
         Of the model, where these rows need not have the last class.
+    room : callable or None
+        Of mapped rows: makes a tensor (n,) of a dtype that stays on disk as they do.
     """
 
     y: Tensor
@@ -50,6 +55,19 @@ class Snapshot(NamedTuple):
     sample_weight: Tensor | None = None
     summed: Callable[[Tensor], Tensor] = _itself
     n_classes: int | None = None
+    room: Callable[[torch.dtype], Tensor] | None = None
+
+    def each(self, work: Callable[..., Tensor], *beside: Tensor) -> Tensor:
+        """``work(snapshot, *beside)``, a number (n,) for every row that needs no other row.
+
+        Of mapped rows piece by piece, so that nothing of their number is made in memory.
+        """
+        if self.room is None:
+            return work(self, *beside)
+        found = self.room(self.losses.dtype)
+        for which in self._pieces():
+            found[which] = work(self._rows(which), *(part[which] for part in beside))
+        return found
 
     def mean(self, values: Tensor) -> Tensor:
         """Mean over the rows, each as often as it counts, of ``values`` (n,) or (n, m)."""
@@ -58,6 +76,24 @@ class Snapshot(NamedTuple):
             return values.mean(0)
         weight = values.new_ones(len(values)) if weight is None else weight
         return self.summed(weight @ values) / self.summed(weight.sum())
+
+    def mean_of(self, work: Callable[[Snapshot], Tensor]) -> Tensor:
+        """:meth:`mean` of ``work(snapshot)``, which needs no other row for any."""
+        if self.room is None:
+            return self.mean(work(self))
+        total = count = self.losses.new_zeros(())
+        for rows in map(self._rows, self._pieces()):
+            weight = rows.sample_weight
+            weight = torch.ones_like(rows.losses) if weight is None else weight
+            total, count = total + weight @ work(rows), count + weight.sum()
+        return self.summed(total) / self.summed(count)
+
+    def _pieces(self) -> Iterator[slice]:
+        return (slice(start, start + PIECE) for start in range(0, len(self.losses), PIECE))
+
+    def _rows(self, which: slice) -> Snapshot:
+        parts = {k: v[which] for k, v in self._asdict().items() if isinstance(v, Tensor)}
+        return self._replace(**parts, summed=_itself, room=None)
 
 
 class Weighting(ABC):
@@ -100,7 +136,7 @@ class Uniform(Weighting):
 
     def update(self, snapshot: Snapshot) -> Tensor:
         """Ones."""
-        return torch.ones_like(snapshot.losses)
+        return snapshot.each(lambda rows: torch.ones_like(rows.losses))
 
 
 class ClassBalanced(Weighting):
@@ -113,10 +149,9 @@ class ClassBalanced(Weighting):
 
     def update(self, snapshot: Snapshot) -> Tensor:
         """Inverse class frequencies."""
-        shares = class_shares(snapshot.y, snapshot.losses.dtype, snapshot.n_classes)  # (n, K)
-        frequency = snapshot.mean(shares)  # (K,)
-        per_class = torch.where(frequency > 0, 1 / (shares.shape[1] * frequency), 0.0)
-        return shares @ per_class
+        frequency = snapshot.mean_of(_shares)  # (K,)
+        per_class = torch.where(frequency > 0, 1 / (len(frequency) * frequency), 0.0)
+        return snapshot.each(lambda rows: _shares(rows) @ per_class)
 
 
 class ClassWeights(Weighting):
@@ -147,7 +182,10 @@ class ClassWeights(Weighting):
 
     def update(self, snapshot: Snapshot) -> Tensor:
         """The factor of each row's class, averaged over soft targets."""
-        shares = class_shares(snapshot.y, snapshot.losses.dtype, snapshot.n_classes)
+        return snapshot.each(self._factors)
+
+    def _factors(self, rows: Snapshot) -> Tensor:
+        shares = _shares(rows)
         per_class = shares.new_ones(shares.shape[1])
         for label, value in self.factors.items():
             if label < len(per_class):  # a class may be absent from these rows
@@ -195,12 +233,15 @@ class BoostMisclassified(Weighting):
 
     def update(self, snapshot: Snapshot) -> Tensor:
         """Multiply where wrong; keep or reset where right."""
-        ones = torch.ones_like(snapshot.losses)
-        if snapshot.previous is None:
+        return snapshot.each(self._factors)
+
+    def _factors(self, rows: Snapshot) -> Tensor:
+        ones = torch.ones_like(rows.losses)
+        if rows.previous is None:
             return ones
-        boosted = (snapshot.previous * self.boost).clamp(max=self.cap)
-        kept = snapshot.previous if self.sticky else ones
-        return torch.where(misclassified(snapshot), boosted, kept)
+        boosted = (rows.previous * self.boost).clamp(max=self.cap)
+        kept = rows.previous if self.sticky else ones
+        return torch.where(misclassified(rows), boosted, kept)
 
 
 class Focal(Weighting):
@@ -229,8 +270,13 @@ class Focal(Weighting):
 
     def update(self, snapshot: Snapshot) -> Tensor:
         """``p_i = exp(-loss_i)``; a data set without any surprise is weighted uniformly."""
-        factor = (-torch.expm1(-snapshot.losses)).pow(self.gamma)
-        return torch.where(snapshot.summed(factor.sum()) > 0, factor, torch.ones_like(factor))
+        factor = snapshot.each(lambda rows: (-torch.expm1(-rows.losses)).pow(self.gamma))
+        surprise = snapshot.summed(factor.sum()) > 0
+        return snapshot.each(lambda _, own: torch.where(surprise, own, 1.0), factor)
+
+
+def _shares(rows: Snapshot) -> Tensor:
+    return class_shares(rows.y, rows.losses.dtype, rows.n_classes)
 
 
 def class_shares(y: Tensor, dtype: torch.dtype, n_classes: int | None = None) -> Tensor:
