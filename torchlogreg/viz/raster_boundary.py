@@ -7,11 +7,14 @@ distance along that direction alone: it is looked up in a table of quarter pixel
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from torchlogreg.viz.palette import LIGHT
-from torchlogreg.viz.raster import LEVELS, Inks, Paper, inks, ramp
+from torchlogreg.viz.raster import Paper
+from torchlogreg.viz.raster_inks import LEVELS, Inks, inks, ramp
 from torchlogreg.viz.raster_marks import SHAPES, line
 from torchlogreg.viz.raster_points import Markers
 from torchlogreg.viz.raster_scene import FIELD, Mean, Scene, around, explain
@@ -21,6 +24,11 @@ CROWD = 600
 
 CONTOURS = (0.1, 0.25, 0.75, 0.9)
 """Probabilities with a thin line; one half has a thick one."""
+
+LINES = np.array([*CONTOURS, 0.5])[:, None]
+
+FLAT = 4.0
+"""Boundaries nearer to level than one in this are drawn with rows and columns exchanged."""
 
 
 class PlanePicture:
@@ -72,7 +80,7 @@ class PlanePicture:
             column = across * ((right - left) / (self.paper.width - 1))  # per pixel
             row = -up * ((top - bottom) / (self.paper.height - 1))
         if not np.isfinite(np.stack((start, column, row))).all():
-            self.paper.inside[:] = self.paper.inks.index(LIGHT.background)
+            self.paper.inside[:] = self.paper.inks.blank
         elif len(column) == 1 or self.scene.ordered:  # levels differ in the intercept alone
             self._one_direction(start, float(column[0]), float(row[0]), mean)
         else:
@@ -95,21 +103,22 @@ class PlanePicture:
 
     def _one_direction(self, start: np.ndarray, column: float, row: float, mean: Mean) -> None:
         """Quarter pixels along the gradient index a table of colours."""
-        unit = slope = float(np.hypot(column, row))
+        slope = float(np.hypot(column, row))
         if not slope:  # before training
             self.paper.inside[:] = self._colour(mean(start[None]))
             return
-        across = np.rint(np.arange(self.paper.width) * (4 * column / unit)).astype(np.intp)
-        down = np.rint(np.arange(self.paper.height) * (4 * row / unit)).astype(np.intp)
-        lowest = int(across.min()) + int(down.min())
-        n = int(across.max()) + int(down.max()) - lowest + 1
-        distance = np.arange(lowest, lowest + n) * (slope / 4)
+        corners = np.array((0, column * self.paper.width, row * self.paper.height))
+        corners = np.append(corners, corners.sum()) * (4 / slope)  # in quarter pixels
+        lowest = int(np.floor(corners.min()))
+        distance = np.arange(lowest, int(np.ceil(corners.max())) + 2) * (slope / 4)
         table = self._colour(mean(start + distance[:, None]))
-        # Pixel (i, j) shows table[across[j] + down[i] - lowest]: first the windows of the table
-        # that start at across, one a column, then down within them. Bytes only, no large index.
-        lower, upper = int(down.min()), int(down.max())
-        windows = sliding_window_view(table, upper - lower + 1)[across - int(across.min())]
-        self.paper.inside[:] = windows.T[down - lower]
+        across, down = 4 * column / slope, 4 * row / slope
+        if abs(down) > FLAT * abs(across):
+            turned = _sheared(table, -lowest, down, across, self.paper.inside.T.shape)
+            self.paper.inside[:] = turned.T
+        else:
+            shown = _sheared(table, -lowest, across, down, self.paper.inside.shape)
+            self.paper.inside[:] = shown
 
     def _boundary(self, start: float, column: float, row: float) -> None:
         """The boundary between two classes once more, over markers that would hide it."""
@@ -127,15 +136,21 @@ class PlanePicture:
         """Palette entries along the gradient, with lines where a class or a contour is crossed."""
         ink = self.paper.inks.ink
         if mu.ndim == 2:
-            table = self._tint(mu.argmax(1), mu.max(1))
-            return _rule(table, np.flatnonzero(np.diff(mu.argmax(1))), ink(LIGHT.text), 5)
-        low, high = (0.0, 1.0) if self.scene.class_names else self.scene.range
-        share = np.clip(np.nan_to_num((mu - low) / (high - low)), 0, 1)
-        table = np.rint(share * (FIELD - 1)).astype(np.uint8)
+            winner = mu.argmax(1)
+            table: np.ndarray = self._tint(winner, mu.max(1))
+            for at in np.flatnonzero(winner[1:] != winner[:-1]).tolist():
+                _rule(table, at, ink(LIGHT.text), 5)
+            return table
+        if not self.scene.class_names:
+            low, high = self.scene.range
+            mu = (mu - low) / (high - low)
+        mu = np.fmin(np.fmax(mu, 0), 1)  # NaN is 0
+        table = np.rint(mu * (FIELD - 1)).astype(np.uint8)
         if self.scene.class_names:
-            for level in CONTOURS:
-                table = _rule(table, np.flatnonzero(np.diff(share >= level)), ink(LIGHT.muted), 2)
-            table = _rule(table, np.flatnonzero(np.diff(mu >= 0.5)), ink(LIGHT.text), 6)
+            above = mu >= LINES
+            for line, at in np.argwhere(above[:, 1:] != above[:, :-1]).tolist():
+                thick = line == len(CONTOURS)
+                _rule(table, at, ink(LIGHT.text if thick else LIGHT.muted), 6 if thick else 2)
         return table
 
     def _tint(self, winner: np.ndarray, p: np.ndarray) -> np.ndarray:
@@ -167,11 +182,40 @@ class PlanePicture:
         paper.inside[border] = paper.inks.index(LIGHT.text)
 
 
-def _rule(table: np.ndarray, crossings: np.ndarray, ink: np.ndarray, width: int) -> np.ndarray:
-    """Blend a line of ``width`` quarter pixels to each side into the table."""
-    ruled = table.copy()
-    for at in crossings:
-        near = np.arange(max(0, at - width), min(len(table), at + width + 2))
-        opacity = np.clip(width + 1 - abs(near - at - 0.5), 0, LEVELS).astype(np.uint8)
-        ruled[near] = ink[opacity, table[near]]
-    return ruled
+def _rule(table: np.ndarray, at: int, ink: np.ndarray, width: int) -> None:
+    """Blend a line of ``width`` quarter pixels to each side into the table, after entry ``at``."""
+    first, opacity = at - width, _opacity(width)
+    near = table[max(0, first) : at + width + 2]
+    near[:] = ink[opacity[max(0, -first) :][: len(near)], near]
+
+
+@cache
+def _opacity(width: int) -> np.ndarray:
+    """Levels across a line, ``2 * width + 2`` quarter pixels."""
+    apart = np.abs(np.arange(-width, width + 2) - 0.5)
+    levels: np.ndarray = np.clip(width + 1 - apart, 0, LEVELS).astype(np.uint8)
+    return levels
+
+
+def _sheared(
+    table: np.ndarray, zero: int, across: float, down: float, shape: tuple[int, ...]
+) -> np.ndarray:
+    """``table[zero + i * down + j * across]`` for rows i and columns j, to the next quarter pixel.
+
+    Every row is a piece of one long row, moved: copied from that of four, a quarter of a pixel
+    apart, which fits best. No index of the size of the picture, only bytes.
+
+    1. How many quarter pixels further to the right row i begins.
+    2. The long row, asked four times a pixel, then sorted into four.
+    3. The pieces.
+    """
+    height, width = shape
+    begin = np.rint(np.arange(height) * (4 * down / across)).astype(np.intp)  # 1
+    leftmost = int(begin.min())
+    begin -= leftmost
+    n = width + int(begin.max()) // 4 + 1  # 2
+    where = np.rint(np.arange(leftmost, leftmost + 4 * n) * (across / 4)).astype(np.intp)
+    four = np.ascontiguousarray(table.take(where + zero, mode="clip").reshape(n, 4).T)
+    pieces = sliding_window_view(four, width, axis=1)  # 3
+    piece: np.ndarray = pieces[begin % 4, begin // 4]
+    return piece

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from torchlogreg.viz.palette import LIGHT
-from torchlogreg.viz.raster import Paper, inks
+from torchlogreg.viz.raster import Paper
+from torchlogreg.viz.raster_inks import inks
 from torchlogreg.viz.raster_marks import SHAPES, line
 from torchlogreg.viz.raster_points import Markers, class_colours
 from torchlogreg.viz.raster_scene import Scene, around, explain

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from torchlogreg.viz.palette import LIGHT
-from torchlogreg.viz.raster import LEVELS, PAD, Paper
+from torchlogreg.viz.raster import PAD, Paper
+from torchlogreg.viz.raster_inks import LEVELS
 
 SHAPES = ("square", "circle", "triangle", "diamond", "cross", "hexagon")
 """By class; class 0 a square and class 1 a circle, as in all pictures here."""
@@ -50,27 +51,29 @@ def mask(shape: str, radius: float, edge: float, down: float = 0.0, right: float
 
 def stamp(
     paper: Paper,
-    x: np.ndarray,
-    y: np.ndarray,
+    at: np.ndarray,
     shape: Mask,
     colour: str,
     edge: str = LIGHT.background,
 ) -> None:
-    """Put a marker on the plot at every pixel position (m,), left to right in the order given.
+    """Put a marker on the plot at every one of ``places`` (m,), in the order given.
 
     The edge is blended over what lies below, the inside over the edge.
     """
-    if not len(x):
-        return
-    width = paper.plot.shape[1]
-    at = (np.rint(y).astype(np.intp) + PAD) * width + np.rint(x).astype(np.intp) + PAD
-    where = at[:, None] + (shape.rows * width + shape.columns)  # (m, pixels of the marker)
-    flat, blends = paper.plot.reshape(-1), paper.inks.blends
+    width, flat, blends = paper.plot.shape[1], paper.plot.reshape(-1), paper.inks.blends
     if (shape.key, colour, edge) not in blends:  # each pixel of the marker: entry below -> shown
         over = paper.inks.ink(colour)[shape.fill[:, None], paper.inks.ink(edge)[shape.cover]]
         blends[shape.key, colour, edge] = over.reshape(-1)
-    pixel = np.arange(0, 256 * len(shape.rows), 256)
-    flat[where] = blends[shape.key, colour, edge].take(flat.take(where) + pixel)
+    shown = blends[shape.key, colour, edge]
+    where = at[:, None] + (shape.rows * width + shape.columns)  # (m, pixels of the marker)
+    flat[where] = shown.take(flat.take(where) + np.arange(0, len(shown), 256))
+
+
+def places(paper: Paper, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Where in the flattened plot, with its border, the pixel positions (m,) are."""
+    row, column = np.rint(y).astype(np.intp) + PAD, np.rint(x).astype(np.intp) + PAD
+    at: np.ndarray = row * paper.plot.shape[1] + column
+    return at
 
 
 def visible(paper: Paper, x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from itertools import pairwise
+
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, to_hex
 
@@ -16,7 +19,7 @@ from torchlogreg.viz.palette import (
     YELLOW,
 )
 from torchlogreg.viz.raster import LEFT, TOP, Paper, glyphs
-from torchlogreg.viz.raster_marks import LARGEST, SHAPES, mask, stamp, visible
+from torchlogreg.viz.raster_marks import LARGEST, SHAPES, mask, places, stamp, visible
 
 CLASSES = (VERMILION, BLUE, GREEN, PINK, ORANGE, SKY, YELLOW)
 """Colours by class, Okabe-Ito."""
@@ -73,8 +76,8 @@ class Markers:
         edge: str = LIGHT.background,
     ) -> None:
         self.paper = paper
-        self.x, self.y = paper.columns(x), paper.rows(y)
-        self.inside = visible(paper, self.x, self.y)
+        x, y = paper.columns(x), paper.rows(y)
+        self.inside, self.at = visible(paper, x, y), places(paper, x, y)
         self.group = group.astype(np.int64)
         self.colours, self.shapes, self.edge = colours, shapes, edge
         # Four hundred points get 3.2 pixels; many get less, so that the field stays visible.
@@ -92,16 +95,17 @@ class Markers:
         """
         keep = self.inside & (weight > 0)
         radius = np.clip(self.base * np.sqrt(np.where(keep, weight, 1)), 1.0, LARGEST)
-        power = np.rint(np.log(radius) / np.log(STEP)).astype(np.int64)
+        power = np.rint(np.log(radius) * (1 / math.log(STEP))).astype(np.int64)
         n = len(self.colours)
         key = np.where(keep, (power * 2 + ~wrong) * n + self.group, -1)
-        order = np.argsort(-key, kind="stable")
-        keys, first = np.unique(-key[order], return_index=True)
-        for k, rows in zip(-keys, np.split(order, first[1:]), strict=True):
-            if k >= 0:
-                self._stamp(rows, int(k), n)
+        order = (-key).argsort(kind="stable")
+        key, at = key[order], self.at[order]
+        first = [0, *((key[1:] != key[:-1]).nonzero()[0] + 1).tolist(), len(key)]
+        for begin, end in pairwise(first):
+            if begin < end and key[begin] >= 0:
+                self._stamp(at[begin:end], int(key[begin]), n)
 
-    def _stamp(self, rows: np.ndarray, key: int, n: int) -> None:
+    def _stamp(self, at: np.ndarray, key: int, n: int) -> None:
         """All rows of one class, size and correctness."""
         rest, group = divmod(key, n)
         power, right = divmod(rest, 2)
@@ -109,7 +113,7 @@ class Markers:
         radius = round(min(STEP**power, LARGEST), 2)
         marker = mask(shape, radius, 0.9 if right else 1.3)
         edge = self.edge if right else LIGHT.text
-        stamp(self.paper, self.x[rows], self.y[rows], marker, self.colours[group], edge)
+        stamp(self.paper, at, marker, self.colours[group], edge)
 
 
 def legend(
@@ -127,21 +131,19 @@ def legend(
     for place, (name, colour, shape) in enumerate([*entries, *extra]):
         width = glyphs(name, points=12).shape[1]
         if at + 14 + width > room:
-            paper.text("…", at, y, colour=LIGHT.muted, points=12, static=True)
+            paper.text("…", at, y, colour=LIGHT.muted, points=12)
             break
         wrong = place == len(entries)
         _place(paper, at + 5, y, shape, colour, wrong)
-        at += 14 + paper.text(name, at + 14, y, points=12, colour=LIGHT.muted, static=True) + 12
+        at += 14 + paper.text(name, at + 14, y, points=12, colour=LIGHT.muted) + 12
     if tail:
-        paper.text(
-            tail, paper.size - 12, y, points=12, colour=LIGHT.muted, anchor="right", static=True
-        )
+        paper.text(tail, paper.size - 12, y, points=12, colour=LIGHT.muted, anchor="right")
 
 
 def _place(paper: Paper, x: int, y: int, shape: str, colour: str, wrong: bool) -> None:
-    """A single marker on the static part."""
+    """A single marker in the caption."""
     marker = mask(shape, 4.0, 1.3 if wrong else 0.0)
     edge = LIGHT.text if wrong else colour
     rows, columns = marker.rows + y, marker.columns + x
-    below = paper.inks.ink(edge)[marker.cover, paper.static[rows, columns]]
-    paper.static[rows, columns] = paper.inks.ink(colour)[marker.fill, below]
+    below = paper.inks.ink(edge)[marker.cover, paper.image[rows, columns]]
+    paper.image[rows, columns] = paper.inks.ink(colour)[marker.fill, below]

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from torchlogreg.viz.palette import LIGHT
-from torchlogreg.viz.raster import RIGHT, Paper, ramp
+from torchlogreg.viz.raster import RIGHT, Paper
+from torchlogreg.viz.raster_inks import ramp
 from torchlogreg.viz.raster_points import class_colours, legend
 
 Mean = Callable[[np.ndarray], np.ndarray]
@@ -86,7 +87,7 @@ def explain(paper: Paper, scene: Scene) -> None:
     if scene.n_rows > len(scene.y):
         words = f"{len(scene.y):,} of {scene.n_rows:,} rows"
         right, foot = paper.size - RIGHT, paper.size - 12
-        paper.text(words, right, foot, colour=LIGHT.muted, points=11, anchor="right", static=True)
+        paper.text(words, right, foot, colour=LIGHT.muted, points=11, anchor="right")
     if scene.class_names:
         legend(paper, scene.class_names, scene.colours, mistakes=True, sized=scene.sized)
     elif paper.inks.n_ramp == FIELD:

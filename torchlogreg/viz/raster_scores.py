@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from torchlogreg.viz.palette import BLUE, LIGHT
-from torchlogreg.viz.raster import Paper, glyphs, inks
-from torchlogreg.viz.raster_marks import LARGEST, SHAPES, line, mask, stamp
+from torchlogreg.viz.raster import Paper, glyphs
+from torchlogreg.viz.raster_inks import inks
+from torchlogreg.viz.raster_marks import LARGEST, SHAPES, line, mask, places, stamp
 from torchlogreg.viz.raster_points import Markers, class_colours, legend
 
 BINS = 10
@@ -61,7 +62,7 @@ class CalibrationPicture:
             radius = np.clip(9 * np.sqrt(count / count.max(initial=1)), 2.5, LARGEST)
             for k in np.argsort(-count):
                 marker = mask(self.shapes[j % len(self.shapes)], round(float(radius[k])), 1.0)
-                stamp(paper, x[[k]], y[[k]], marker, colour)
+                stamp(paper, places(paper, x[[k]], y[[k]]), marker, colour)
         paper.caption(*caption)
         return paper.png()
 

@@ -7,8 +7,9 @@ from functools import cache
 import numpy as np
 
 from torchlogreg.viz.palette import LIGHT
-from torchlogreg.viz.raster import Paper, inks, ramp
-from torchlogreg.viz.raster_marks import mask, stamp, trace, visible
+from torchlogreg.viz.raster import Paper
+from torchlogreg.viz.raster_inks import inks, ramp
+from torchlogreg.viz.raster_marks import mask, places, stamp, trace, visible
 
 BANDS = 28
 """Colours of the surface, from low to high loss."""
@@ -88,8 +89,8 @@ class SurfacePicture:
         trace(paper, x, y, self.path_colours, width=1.6)
         for place, colour, radius in ((0, 0, 4.0), (-1, -1, 5.0)):
             keep = visible(paper, x[[place]], y[[place]])
-            disc = mask("circle", radius, 1.6)
-            stamp(paper, x[[place]][keep], y[[place]][keep], disc, self.path_colours[colour])
+            at = places(paper, x[[place]][keep], y[[place]][keep])
+            stamp(paper, at, mask("circle", radius, 1.6), self.path_colours[colour])
         paper.caption(*caption)
         return paper.png()
 
