@@ -303,7 +303,7 @@ def test_a_fit_through_the_kernels_is_that_of_torch(n_features: int) -> None:
 def test_what_the_kernels_cannot_take_is_left_to_others(
     case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kernels.interface, "_installed", lambda: False)  # nor does numba take it
+    monkeypatch.setattr(kernels.interface, "installed", lambda: False)  # nor does numba take it
     X = torch.ones(8, 4, device=DEVICE)
     y, weights = torch.zeros(8, device=DEVICE), torch.ones(8, device=DEVICE)
     model: LinearRegression | SoftmaxRegression = LinearRegression(4, device=DEVICE)

@@ -20,14 +20,15 @@ FILES = sorted(ROOT.rglob("*.py"))
 # A module may import from its own layer and those above it, never from one below.
 LAYERS: list[str] = [
     "columns compressed cumulative data datasets distributed "
-    "disk double_double double_double_functions finite formulas headings history log_determinant losses "
-    "parquet penalties readers sample_weights sparse sparse_inputs targets "
+    "disk double_double double_double_functions finite formulas headings history "
+    "log_determinant losses parquet penalties readers sample_weights sparse sparse_inputs targets "
     "threads untrusted whole_files",
-    "analytic audit base closed_form combinators configuration design export gram models "
-    "saving units weighting",
+    "analytic audit autograd_pass base closed_form combinators configuration design export gram "
+    "models saving units weighting",
     "curvature inputs jeffreys kernels moments names objective passes remembered scaling small",
     "optim",
-    "checkpoints convergence diagnostics first_look fit inference reweighting settings shown state viz",
+    "checkpoints convergence diagnostics first_look fit inference reweighting settings shown "
+    "state viz",
     "hooks",
     "estimators",
     "compat",
@@ -146,7 +147,8 @@ def test_public_functions_take_no_kwargs(name: str) -> None:
     loose = [
         f.name for f in functions(MODULES[name]) if f.args.kwarg and not f.name.startswith("_")
     ]
-    assert loose == []
+    # scikit-learn's own signatures, by which metadata reach a splitter and a scorer.
+    assert loose == (["fit", "score"] if name == "compat.cross_validation" else [])
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -19,10 +19,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from torchlogreg import kernels
 from torchlogreg.base import Model
 from torchlogreg.closed_form import curvatures
 from torchlogreg.data import Batch
-from torchlogreg.kernels import gram, gram_available
 from torchlogreg.losses import Loss, slopes
 
 BLOCK = 2**17
@@ -156,13 +156,25 @@ def _blocks(
 def _of_one_column(model: Model, loss: Loss, batch: Batch, eta: Tensor | None) -> Tensor:
     """The same for ``eta = mix(x . weight) + bias`` of one column: ``X' diag(a) X``."""
     p, X = model.n_features, batch.X
+    if kernels.curvature_available(model, loss, batch):
+        whole = kernels.curvature(
+            X,
+            sample_weight=batch.sample_weight,
+            weight=model.weight,
+            intercepts=model.intercepts(),
+            offset=batch.offset,
+        ).div_(batch.n)
+        trained = model.bias is not None and model.bias.requires_grad
+        if not model.weight.requires_grad:
+            return batch.summed(whole[p:, p:])
+        return batch.summed(whole if trained else whole[:p, :p])
     ww, cw, cc = X.new_zeros(p, p), X.new_zeros(1, p), X.new_zeros(1, 1)
-    compiled = gram_available(X)
+    compiled = kernels.gram_available(X)
     for block, eta_block in _blocks(model, batch, eta, ROWS * p if compiled else BLOCK):
         a = curvatures(loss, eta_block, block.y)[:, 0, 0] * block.sample_weight
         cw += a @ block.X
         cc += a.sum()
-        ww += gram(block.X, a) if compiled else (block.X * a[:, None]).T @ block.X
+        ww += kernels.gram(block.X, a) if compiled else (block.X * a[:, None]).T @ block.X
     n = batch.n
     if type(model).mix is Model.mix and model.bias is not None and model.bias.requires_grad:
         return batch.summed(_assemble(ww.div_(n), cw.div_(n), cc.div_(n), model))  # R and J are 1

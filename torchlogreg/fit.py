@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from torchlogreg import distributed
+from torchlogreg import distributed, settings
 from torchlogreg.base import Model
 from torchlogreg.checkpoints.resuming import next_rate, remaining, resumed
 from torchlogreg.combinators import Rule
@@ -30,7 +30,6 @@ from torchlogreg.objective import Objective
 from torchlogreg.optim import AUTO, OPTIMIZERS, Choice, choose, resolve
 from torchlogreg.penalties import Penalty
 from torchlogreg.reweighting import reweight
-from torchlogreg.settings import check_numbers, check_parts, checked_hooks, weighting_for
 from torchlogreg.shown import shown
 from torchlogreg.state import FitState, Hook, wake
 from torchlogreg.threads import threads_for
@@ -180,16 +179,13 @@ def fit(
         With the result's message, if ``tol > 0`` and the fit ended "separated", "diverging" or
         "max_epochs", or converged where the test for separation was skipped.
     """
-    model = getattr(model, "_orig_mod", model)  # torch.compile wraps; its parameters are the same
-    if not isinstance(model, Model):
-        raise TypeError(f"model is a {type(model).__name__}, but fit trains a torchlogreg Model")
-    hooks = checked_hooks(hooks)
-    check_numbers(batch_size, max_epochs, tol)
-    check_parts(penalty, loss, scheduler, generator)
-    weighting = weighting_for(model, weighting)
+    model, hooks = settings.checked_model(model), settings.checked_hooks(hooks)
+    settings.check_numbers(batch_size, max_epochs, tol)
+    settings.check_parts(penalty, loss, scheduler, generator)
+    weighting = settings.weighting_for(model, weighting)
     objective = Objective(model, loss, penalty)
-    unseen = optimizer in (None, AUTO) and tol > 0 and not hooks and resume is None
     own = objective.own_loss
+    unseen = optimizer in (None, AUTO) and tol > 0 and not hooks and resume is None
     data = make_data(
         model, X, y, sample_weight=sample_weight, offset=offset, own_target=own, unseen=unseen
     )

@@ -46,9 +46,9 @@ class Objective:
     params : list of nn.Parameter
         The trainable parameters, ``weight`` first; the order of all flat (P,) vectors.
     evaluations : int
-        How often an optimizer asked for a value, with or without its gradient.
+        How often an optimizer asked for a value, with its gradient or without.
     rows_read : int
-        Rows that were passed over for values and gradients, by whomever; divided by ``n``, passes.
+        Rows passed over for values and gradients, by whomever; divided by ``n``, passes.
     """
 
     def __init__(
@@ -62,10 +62,8 @@ class Objective:
         self.penalty = penalty
         self.params: list[nn.Parameter] = [p for p in model.parameters() if p.requires_grad]
         if not self.params:
-            raise ValueError(
-                f"all parameters of the {type(model).__name__} are frozen (requires_grad=False); "
-                "nothing is left to train"
-            )
+            what = f"all parameters of the {type(model).__name__} are frozen (requires_grad=False)"
+            raise ValueError(f"{what}; nothing is left to train")
         self.evaluations = 0
         self.rows_read = 0
         self.remembered = Remembered(model, self.params)
@@ -128,14 +126,9 @@ class Objective:
             if small is not None:
                 before = None if last is None or last.logits is None else (last.logits, last.found)
                 return self.remember(batch, *small.evaluate(flat(self.params), before))
-        args, remembered = (self.model, self.loss, self.penalty, self.params), self.remembered
-        found = evaluate(
-            *args,
-            batch,
-            last.found if last else None,
-            keep_rows=remembered.keeps_rows,
-            squared=keep and remembered.squares_of(batch) is None,
-        )
+        args, known = (self.model, self.loss, self.penalty, self.params), last and last.found
+        kept, squared = self.remembered.keeps_rows, self.remembered.squares_of(batch) is None
+        found = evaluate(*args, batch, known, keep_rows=kept, squared=squared and keep)
         return self.remember(batch, found, keep=keep)
 
     def remember(
@@ -295,7 +288,7 @@ class Closure:
         """
         objective = self.objective
         penalty, weight = objective.penalty, objective.model.weight
-        gradient = self._evaluate().gradient  # first: it may come with what the units are made of
+        gradient = self._evaluate().gradient  # which may come with what the units are made of
         units, scale = objective.measured(self.data)
         if weight.requires_grad and penalty is not None and not penalty.smooth:
             gradient = gradient.to(scale.dtype)

@@ -9,27 +9,28 @@ Three ways to them, each tested against the others; the first that can is taken.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from torchlogreg import kernels
+from torchlogreg.autograd_pass import (
+    BLOCK,
+    FEW,
+    by_autograd,
+    derivatives,
+    forward,
+    weighted_sum,
+)
 from torchlogreg.base import Model
 from torchlogreg.closed_form import has_slopes, losses_and_slopes
 from torchlogreg.curvature import ROWS, intercept_jacobian
-from torchlogreg.data import Batch, of_pieces
+from torchlogreg.data import Batch
 from torchlogreg.kernels import Sums
 from torchlogreg.losses import Loss, categorical_nll
 from torchlogreg.models import LinearRegression, LogisticRegression, SoftmaxRegression
 from torchlogreg.penalties import Penalty
-
-BLOCK = 2**21
-"""Entries of ``X`` in a block, 16 MB in float64: what a block leaves behind is small beside it."""
-
-FEW = 2**17
-"""Numbers that are kept in any case, 1 MB in float64: new memory costs 4 us for each 4 kB."""
 
 
 class Rows(NamedTuple):
@@ -45,8 +46,7 @@ class Found(NamedTuple):
 
     ``slopes`` (n, k) are the losses' derivatives by ``eta``, where they are at hand: the same rows
     under other weights then need no new pass for them. ``eta`` and ``losses`` are empty where
-    nobody was to need them; ``squares`` (p,) of the columns there where they were asked for and
-    cost next to nothing.
+    nobody was to need them. ``squares`` (p,) of the columns came by the way, if asked for.
     """
 
     value: Tensor
@@ -83,7 +83,7 @@ def evaluate(
     keep_rows : bool
         Whether ``eta`` and losses are wanted: of many rows their memory costs as much as they do.
     squared : bool
-        Whether the squares of the columns are wanted, if they can be had in the same pass.
+        Whether squares of the columns are wanted, if the same pass can have them.
 
     Raises
     ------
@@ -101,65 +101,16 @@ def evaluate(
         else:
             sums = sums_of(model, loss, batch, keep_rows=keep_rows, squared=squared)
             if sums is not None:
-                found = _assemble(model, penalty, params, batch, sums)
-                return found if sums.squares is None else found._replace(squares=sums.squares)
+                return _assemble(model, penalty, params, batch, sums)
     whole = penalty is not None and penalty.needs_rows and batch.total is None
     if not whole:
-        both, eta, losses = _by_autograd(model, loss, params, batch)
+        both, eta, losses = by_autograd(model, loss, params, batch)
         return finished(model, penalty, batch, both[0], both[1:], eta, losses)
     with torch.enable_grad():
-        eta, losses = _forward(model, loss, batch)
+        eta, losses = forward(model, loss, batch)
         value = total(model, penalty, batch, eta, losses, smooth_only=True)
-        flat = _derivatives(value, params)
+        flat = derivatives(value, params)
     return Found(value.detach(), flat, eta.detach(), losses.detach())
-
-
-def _by_autograd(
-    model: Model, loss: Loss, params: list[nn.Parameter], batch: Batch
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Weighted sums of losses and of their gradients (1 + P,), eta (n, k), losses (n,).
-
-    Of mapped rows block by block, since they need not fit into memory.
-    """
-    if not batch.mapped:
-        with torch.enable_grad():
-            eta, losses = _forward(model, loss, batch)
-            value = weighted_sum(losses, batch.sample_weight)
-            sums = torch.cat((value.detach().view(1), _derivatives(value, params)))
-        return sums, eta.detach(), losses.detach()
-    size, n_params = batch.block_size(BLOCK), sum(p.numel() for p in params)
-    parts = batch.sample_weight.new_empty(-(-len(batch) // size), 1 + n_params)
-    all_eta, all_losses = batch.room(len(model.intercepts())), batch.room()
-    for i, block in enumerate(batch.strips(size)):
-        rows = slice(i * size, i * size + len(block))
-        in_memory = replace(block, rooms=None)
-        parts[i], all_eta[rows], all_losses[rows] = _by_autograd(model, loss, params, in_memory)
-    return parts.sum(0), all_eta, all_losses
-
-
-def _forward(model: Model, loss: Loss, batch: Batch) -> tuple[Tensor, Tensor]:
-    """eta (n, k) and losses (n,), or an error if these are not one number a row."""
-    eta = model(batch.X, batch.offset)
-    losses = loss(eta, batch.y)
-    if losses.shape != batch.sample_weight.shape:
-        raise ValueError(
-            f"the loss returned shape {tuple(losses.shape)} for {len(batch)} rows, but one "
-            "number per row is needed; reduce nothing"
-        )
-    return eta, losses
-
-
-def _derivatives(value: Tensor, params: list[nn.Parameter]) -> Tensor:
-    """By the parameters, (P,)."""
-    found = torch.autograd.grad(value, params, allow_unused=True, materialize_grads=True)
-    return torch.cat([part.flatten() for part in found])
-
-
-def weighted_sum(losses: Tensor, weight: Tensor) -> Tensor:
-    """Sum of ``weight_i losses_i``, a scalar: in one run float32 is 5e-6 off at 2e7 rows."""
-    if losses.dtype == torch.float64 or len(losses) <= FEW:
-        return torch.dot(losses, weight)
-    return of_pieces(torch.dot, losses, weight, size=FEW).sum()
 
 
 def total(
@@ -189,7 +140,8 @@ def _assemble(
 ) -> Found:
     """From sums over the rows and the penalty."""
     gradient, slopes = flat_gradient(model, params, sums), None if rows is None else rows.slopes
-    return finished(model, penalty, batch, sums.value, gradient, sums.eta, sums.losses, slopes)
+    found = finished(model, penalty, batch, sums.value, gradient, sums.eta, sums.losses, slopes)
+    return found if sums.squares is None else found._replace(squares=sums.squares)
 
 
 @torch.no_grad()
@@ -230,7 +182,7 @@ def sums_of(
     keep_rows : bool
         Whether ``eta`` and losses are wanted; else they are empty, but for those of few rows.
     squared : bool
-        Whether the squares of the columns are wanted, if compiled kernels can have them.
+        Whether squares of the columns are wanted, if compiled kernels can have them.
     """
     n_scores = len(model.intercepts())
     keep_rows = keep_rows or len(batch) * (n_scores + 1) <= FEW

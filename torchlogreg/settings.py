@@ -16,6 +16,20 @@ from torchlogreg.state import Hook
 from torchlogreg.weighting import Uniform, Weighting
 
 
+def checked_model(model: Any) -> Model:
+    """The model itself, where ``torch.compile`` has wrapped it: its parameters are the same.
+
+    Raises
+    ------
+    TypeError
+        If it is none of ours.
+    """
+    model = getattr(model, "_orig_mod", model)
+    if not isinstance(model, Model):
+        raise TypeError(f"model is a {type(model).__name__}, but fit trains a torchlogreg Model")
+    return model
+
+
 def check_numbers(batch_size: Any, max_epochs: Any, tol: Any) -> None:
     """Whole numbers from one on, and a tolerance.
 

@@ -10,19 +10,17 @@ What was measured, and why numba, is in ``docs/kernels.md``.
 """
 
 from torchlogreg.kernels.columns import columns, columns_available
-from torchlogreg.kernels.interface import (
-    SMALLEST,
-    Sums,
-    available,
+from torchlogreg.kernels.grams import (
     column_squares,
-    evaluate,
-    for_parts_of,
+    curvature,
+    curvature_available,
     gram,
     gram_and_totals,
     gram_available,
-    prepare,
     squares_available,
 )
+from torchlogreg.kernels.interface import SMALLEST, Sums, available, evaluate, for_parts_of
+from torchlogreg.kernels.preparing import prepare
 
 __all__ = [
     "SMALLEST",
@@ -31,6 +29,8 @@ __all__ = [
     "column_squares",
     "columns",
     "columns_available",
+    "curvature",
+    "curvature_available",
     "evaluate",
     "for_parts_of",
     "gram",

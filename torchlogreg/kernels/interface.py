@@ -18,7 +18,7 @@ from torchlogreg.base import Model
 from torchlogreg.cumulative import log1mexp
 from torchlogreg.data import Batch
 from torchlogreg.kernels import triton_sums
-from torchlogreg.kernels.strips import as_array, mirrored, over_strips, squares, swept, upper_gram
+from torchlogreg.kernels.strips import as_array, over_strips, swept
 from torchlogreg.losses import Loss
 from torchlogreg.models import (
     LinearRegression,
@@ -41,7 +41,6 @@ MODELS: dict[str, tuple[type[Model], ...]] = {
     "ordinal": (OrdinalRegression,),
 }
 DTYPES = (torch.float64, torch.float32)
-WIDEST_GRAM = 512
 
 SMALLEST: ContextVar[int] = ContextVar("SMALLEST", default=2**20)
 """Entries of ``X`` from which on kernels are used: below, loading them costs more than a fit."""
@@ -102,12 +101,6 @@ def available(model: Model, loss: Loss, batch: Batch) -> bool:
     )
 
 
-def gram_available(X: Tensor) -> bool:
-    """Whether :func:`gram` takes this matrix; not where it is wider than ``WIDEST_GRAM``: there
-    the product leaves the cache, and a library's tiling is better."""
-    return compiled(X) and X.shape[1] <= WIDEST_GRAM
-
-
 def compiled(X: Tensor) -> bool:
     """Whether numba's kernels read this matrix, and it is large enough to be worth it."""
     return (
@@ -116,7 +109,7 @@ def compiled(X: Tensor) -> bool:
         and _plain(X, X.dtype)
         and X.ndim == 2
         and (X.is_contiguous() or X.stride(1) == 1)  # rows with gaps are copied, strip by strip
-        and _installed()
+        and installed()
         and os.environ.get("TORCHLOGREG_KERNELS") != "off"
     )
 
@@ -177,51 +170,6 @@ def evaluate(
     return Sums(total[0], by_weight, total[start:end], eta, per_row, squares)
 
 
-def gram(X: Tensor, sample_weight: Tensor) -> Tensor:
-    """``X' diag(sample_weight) X``, shape (p, p), in one read of ``X`` and half the products.
-
-    Parameters
-    ----------
-    X : Tensor, shape (n, p)
-        One for which :func:`gram_available` holds.
-    sample_weight : Tensor, shape (n,)
-        Any sign.
-    """
-    d = as_array(sample_weight)
-    upper = over_strips(X, lambda part, rows: upper_gram(part, d[rows]))
-    return mirrored(upper).to(X.dtype)
-
-
-def gram_and_totals(X: Tensor, sample_weight: Tensor) -> tuple[Tensor, Tensor]:
-    """The same, and ``sample_weight @ X`` (p,), which has then been read already.
-
-    Parameters
-    ----------
-    X : Tensor, shape (n, p)
-        One for which :func:`gram_available` holds.
-    sample_weight : Tensor, shape (n,)
-    """
-    d, p = as_array(sample_weight), X.shape[1]
-    found = over_strips(X, lambda part, rows: upper_gram(part, d[rows], totals=True))
-    return mirrored(found[:p]).to(X.dtype), found[p].to(X.dtype)
-
-
-def squares_available(X: Tensor) -> bool:
-    """Whether :func:`column_squares` takes this matrix; only in double precision."""
-    return compiled(X) and X.dtype == torch.float64
-
-
-def column_squares(X: Tensor) -> Tensor:
-    """Sums of squares of the columns of ``X``, (p,); not finite where an entry is not.
-
-    Parameters
-    ----------
-    X : Tensor, shape (n, p)
-        One for which :func:`squares_available` holds.
-    """
-    return over_strips(X, lambda part, _: squares(part))
-
-
 @contextmanager
 def for_parts_of(X: Tensor) -> Iterator[None]:
     """Kernels for small matrices too, in the body, where they are used for ``X`` anyway."""
@@ -233,31 +181,6 @@ def for_parts_of(X: Tensor) -> Iterator[None]:
         yield
     finally:
         SMALLEST.reset(token)
-
-
-def prepare(*, smallest: int = 0) -> None:
-    """Load or compile all kernels now, and use them from ``smallest`` entries of ``X`` on.
-
-    Raises
-    ------
-    ModuleNotFoundError
-        Without numba.
-    """
-    if not _installed():
-        raise ModuleNotFoundError(
-            "the compiled kernels need numba, which is not there; pip install torchlogreg[fast]"
-        )
-    for dtype in DTYPES:
-        X, ones = torch.ones(2, 1, dtype=dtype), torch.ones(2, dtype=dtype)
-        gram(X, ones)
-        if squares_available(X):
-            column_squares(X)
-        for loss, kind in KINDS.items():
-            labels = kind in ("categorical", "ordinal")
-            y = torch.zeros(2, dtype=torch.int64 if labels else dtype)
-            weight = X.new_zeros(2 if kind == "categorical" else 1, 1)
-            evaluate(loss, X, y, sample_weight=ones, weight=weight, intercepts=weight[:, 0])
-    SMALLEST.set(smallest)
 
 
 def _plain(tensor: Tensor, dtype: torch.dtype) -> bool:
@@ -282,5 +205,6 @@ def _gaps(cutpoints: Tensor) -> Tensor:
 
 
 @functools.cache
-def _installed() -> bool:
+def installed() -> bool:
+    """Whether numba is there; it is not loaded."""
     return importlib.util.find_spec("numba") is not None

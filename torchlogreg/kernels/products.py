@@ -164,13 +164,12 @@ def tile_one(X: Any, S: Any, G: Any, c: int, j: int, used: int) -> None:
 
 
 @inner
-def accumulate_many(X: Any, S: Any, G: Any, upper: bool) -> None:
-    """Add ``S' X`` to ``G`` (r, p); with ``upper`` only where a column is not left of its row."""
-    p, width = X.shape[1], lanes_in(X)
+def accumulate_many(X: Any, S: Any, G: Any) -> None:
+    """Add ``S' X`` to ``G`` (r, p)."""
+    p, width, rows = X.shape[1], lanes_in(X), S.shape[1]
+    tiled = rows - rows % 4
     for j in range(0, p, width):
         used = min(width, p - j)
-        rows = min(S.shape[1], j + used) if upper else S.shape[1]
-        tiled = rows - rows % 4
         for c in range(0, tiled, 4):
             tile_four(X, S, G, c, j, used)
         for c in range(tiled, rows):

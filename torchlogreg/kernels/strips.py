@@ -98,6 +98,31 @@ def upper_gram(X: Tensor, d: Array, *, totals: bool = False) -> Tensor:
     return torch.from_numpy(found)
 
 
+def bent_gram(X: Tensor, rows: slice, by_row: list[Array], shared: list[Array]) -> Tensor:
+    """Upper triangle of ``[X, 1]' A [X, 1]`` (p + 1, p + 1) of contiguous rows, in float64.
+
+    Parameters
+    ----------
+    X : Tensor, shape (m, p)
+    rows : slice
+        Which of all rows these are.
+    by_row : list of arrays
+        Sample weights, offsets.
+    shared : list of arrays
+        Weight (1, p), intercept (1,).
+    """
+    from torchlogreg.kernels.bends import BENT
+
+    n, p = X.shape
+    parts, size = cut(n, n * p, limit=16)
+    sums, height = np.empty((parts, p + 1, p + 1)), _height(X)
+    arrays = [as_array(X), *(array[rows] for array in by_row), *shared]
+    share(lambda first, last: BENT(first, last, size, height, *arrays, sums), parts)
+    found = sums.sum(0)
+    found[:p, p] = found[p, :p]
+    return torch.from_numpy(np.triu(found))
+
+
 def mirrored(upper: Tensor) -> Tensor:
     """A symmetric matrix from its upper triangle; by numpy, whose threads survive a fork."""
     array = upper.numpy()

@@ -27,6 +27,7 @@ from torchlogreg.kernels.rowwise import (
     pointwise,
     squared_row,
 )
+from torchlogreg.kernels.tiles import HIGH, upper_into
 
 
 @inner
@@ -48,12 +49,14 @@ def to_gradient(X: Any, slopes: Any, ahead: Any, G: Any) -> None:
     if slopes.shape[1] == 1:
         accumulate_one(X, slopes, G, ahead)
     else:
-        accumulate_many(X, slopes, G, False)
+        accumulate_many(X, slopes, G)
 
 
 @inner
 def add_squares(X: Any, out: Any) -> None:
-    """Add the squares of the columns to ``out`` (p,)."""
+    """Add the squares of the columns to ``out`` (p,); where that is empty nothing is asked."""
+    if out.shape[0] == 0:
+        return
     if X.shape[1] < 512:
         squares_into(X, out)
     else:
@@ -83,16 +86,15 @@ def sweep(rows: Any, name: str) -> Any:
         losses: Any,
         sums: Any,
     ) -> None:
-        r, p = weight.shape
-        k = intercepts.shape[0]
+        (r, p), k = weight.shape, intercepts.shape[0]
         scores, slopes = np.empty((height, r), X.dtype), np.empty((height, r), X.dtype)
         work, G = np.empty((height, k), X.dtype), np.empty((r, p), X.dtype)
-        kept = losses.shape[0] == X.shape[0]
+        kept, m = losses.shape[0] == X.shape[0], 1 + r * p
         etas, values = np.empty((height, k), X.dtype), np.empty(height, X.dtype)
         for part in range(first, last):
             out, end = sums[part], min((part + 1) * size, X.shape[0])
             out[:] = 0
-            at_weight = out[1 : 1 + r * p]
+            at_weight = out[1:m]
             for s in range(part * size, end, height):
                 t = min(s + height, end)
                 x, u, v = X[s:t], scores[: t - s], slopes[: t - s]
@@ -101,10 +103,9 @@ def sweep(rows: Any, name: str) -> Any:
                 each = losses[s:t] if kept else values[: t - s]
                 out[0] += rows(
                     u, y[s:t], sample_weight[s:t], intercepts, table, at, each, v,
-                    out[1 + r * p : 1 + r * p + k], work[: t - s],
+                    out[m : m + k], work[: t - s],
                 )  # fmt: skip
-                if out.shape[0] > 1 + r * p + k:
-                    add_squares(x, out[1 + r * p + k :])
+                add_squares(x, out[m + k :])
                 to_gradient(x, v, X[t : t + height], G)
                 at_weight += G.ravel()
 
@@ -119,8 +120,8 @@ def _gram(
     Of sums (parts, p + 1, p) the last row is ``sample_weight @ X``; sums (parts, p, p) have none.
     """
     p = X.shape[1]
-    total = np.zeros(p)
-    scaled, G = np.empty((height, p), X.dtype), np.empty((p, p), X.dtype)
+    total, m = np.zeros(p), -(-p // HIGH) * HIGH
+    scaled, G = np.zeros((height, m), X.dtype), np.empty((m, p), X.dtype)
     for part in range(first, last):
         out, end = sums[part], min((part + 1) * size, X.shape[0])
         out[:] = 0
@@ -134,10 +135,10 @@ def _gram(
                         scaled[i, j] = sample_weight[b + i] * X[b + i, j]
                 if out.shape[0] > p:
                     total[:] = 0
-                    rows_into(scaled[: t - b], total)
+                    rows_into(scaled[: t - b, :p], total)
                     out[p] += total
-                accumulate_many(X[b:t], scaled[: t - b], G, True)
-            out[:p] += G
+                upper_into(X[b:t], scaled[: t - b], G)
+            out[:p] += G[:p]
 
 
 def _squares(first: int, last: int, size: int, X: Any, sums: Any) -> None:

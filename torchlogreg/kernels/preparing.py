@@ -1,0 +1,34 @@
+"""All kernels loaded or compiled at a time of the caller's choice, not at their first use."""
+
+from __future__ import annotations
+
+import torch
+
+from torchlogreg.kernels.grams import column_squares, curvature, gram, squares_available
+from torchlogreg.kernels.interface import DTYPES, KINDS, SMALLEST, evaluate, installed
+
+
+def prepare(*, smallest: int = 0) -> None:
+    """Load or compile all kernels now, and use them from ``smallest`` entries of ``X`` on.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        Without numba.
+    """
+    if not installed():
+        raise ModuleNotFoundError(
+            "the compiled kernels need numba, which is not there; pip install torchlogreg[fast]"
+        )
+    for dtype in DTYPES:
+        X, ones = torch.ones(2, 1, dtype=dtype), torch.ones(2, dtype=dtype)
+        gram(X, ones)
+        curvature(X, sample_weight=ones, weight=X[:1], intercepts=ones[:1])
+        if squares_available(X):
+            column_squares(X)
+        for loss, kind in KINDS.items():
+            labels = kind in ("categorical", "ordinal")
+            y = torch.zeros(2, dtype=torch.int64 if labels else dtype)
+            weight = X.new_zeros(2 if kind == "categorical" else 1, 1)
+            evaluate(loss, X, y, sample_weight=ones, weight=weight, intercepts=weight[:, 0])
+    SMALLEST.set(smallest)
