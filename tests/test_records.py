@@ -6,12 +6,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import PyRecordReader_New
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from torchlogreg.hooks.records import Records, scalar_event
+from torchlogreg.hooks.records import (
+    FILE_VERSION,
+    SESSION_LOG,
+    START,
+    SUMMARY,
+    Records,
+    event,
+    image_summary,
+    scalars,
+)
 
 
 @pytest.mark.parametrize("length", [0, 1, 9, 100, 70_001])
@@ -53,5 +62,25 @@ def test_scalar_events_are_the_bytes_a_protocol_buffer_serializes_to(
     epoch: int, numbers: dict[str, float]
 ) -> None:
     values = [Summary.Value(tag=tag, simple_value=x) for tag, x in numbers.items()]
-    event = Event(wall_time=1234.5, step=epoch, summary=Summary(value=values))
-    assert scalar_event(1234.5, epoch, numbers) == event.SerializeToString()
+    expected = Event(wall_time=1234.5, step=epoch, summary=Summary(value=values))
+    packer = scalars(tuple(numbers))
+    packer.of(-1.0 for _ in numbers)  # leaves nothing behind
+    written = event(1234.5, epoch, SUMMARY, packer.of(numbers.values()))
+    assert written == expected.SerializeToString()
+
+
+@pytest.mark.parametrize("length", [1, 130, 20_000])
+def test_image_events_are_the_bytes_a_protocol_buffer_serializes_to(length: int) -> None:
+    png, tags = np.random.default_rng(length).bytes(length), ["boundary", "boundary/last", "≥"]
+    picture = Summary.Image(width=480, height=77, colorspace=3, encoded_image_string=png)
+    values = [Summary.Value(tag=tag, image=picture) for tag in tags]
+    expected = Event(wall_time=1.5, step=300, summary=Summary(value=values))
+    written = event(1.5, 300, SUMMARY, image_summary(tags, png, (480, 77)))
+    assert written == expected.SerializeToString()
+
+
+def test_the_first_events_are_the_bytes_a_protocol_buffer_serializes_to() -> None:
+    version = Event(wall_time=1.5, file_version="brain.Event:2")
+    assert event(1.5, 0, FILE_VERSION, b"brain.Event:2") == version.SerializeToString()
+    start = Event(wall_time=1.5, step=7, session_log=SessionLog(status=SessionLog.START))
+    assert event(1.5, 7, SESSION_LOG, START) == start.SerializeToString()

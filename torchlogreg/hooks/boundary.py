@@ -128,8 +128,9 @@ class TensorBoardBoundary(Hook):
         model, data = state.model, state.data
         n_classes = model.n_classes or 0
         names = class_labels(n_classes, self.class_names)
-        self._rows = torch.as_tensor(shown_rows(len(data)), device=data.X.device)
-        y = data.y[self._rows]
+        shown = shown_rows(len(data))
+        self._rows = None if len(shown) == len(data) else torch.as_tensor(shown).to(data.X.device)
+        y = data.y if self._rows is None else data.y[self._rows]
         weight = data.sample_weight
         response = {0: "prediction", 2: f"P({names[-1]})" if names else ""}
         labels = (*view.labels, response.get(n_classes, "probability"))
@@ -148,8 +149,8 @@ class TensorBoardBoundary(Hook):
         from torchlogreg.viz.raster_boundary import PlanePicture
         from torchlogreg.viz.raster_curve import CurvePicture
 
-        points = _array(view.coordinates(state.data.X[self._rows]))
         like = state.data.X
+        points = _array(view.coordinates(like if self._rows is None else like[self._rows]))
         self._is_curve = points.shape[1] == 1
         if self._is_curve:
             self._picture: Any = CurvePicture(points[:, 0], scene)
@@ -168,13 +169,13 @@ class TensorBoardBoundary(Hook):
 
     def _look(self, seen: Seen) -> Look:
         """Which rows are wrong, and the figures of the caption."""
-        model, weight = self._model, seen.sample_weight[self._rows]
-        wrong, accuracy = torch.zeros_like(self._rows, dtype=torch.bool), None
-        if model.n_classes is not None:
-            mistakes = model.predict(seen.eta) != self._labels
-            accuracy = 1 - mistakes.double().mean()
-            wrong = mistakes[self._rows]
-        return Look(seen.params, weight, wrong, seen.losses.mean(), accuracy)
+        model, rows, loss = self._model, self._rows, seen.losses.mean()
+        weight = seen.sample_weight if rows is None else seen.sample_weight[rows]
+        if model.n_classes is None:
+            return Look(seen.params, weight, torch.zeros_like(weight, dtype=torch.bool), loss, None)
+        wrong = model.predict(seen.eta) != self._labels
+        accuracy = 1 - wrong.count_nonzero() / len(wrong)
+        return Look(seen.params, weight, wrong if rows is None else wrong[rows], loss, accuracy)
 
     def _publish(self, suffixes: tuple[str, ...], epoch: int, taken: Seen | Look) -> None:
         """Draw a look and write it."""

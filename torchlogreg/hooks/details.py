@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,8 +13,10 @@ from torch import Tensor
 from torchlogreg.hooks import summaries
 from torchlogreg.hooks.events import EventFile, event_file
 from torchlogreg.hooks.hparams import settings
+from torchlogreg.hooks.landscape import weights_of
 from torchlogreg.hooks.moments import Moments
 from torchlogreg.hooks.pace import check_every, check_size
+from torchlogreg.hooks.seen import Seen
 from torchlogreg.hooks.view import class_labels, labels_of
 from torchlogreg.models import OrdinalRegression
 from torchlogreg.state import FitState, Hook
@@ -53,10 +56,7 @@ same mistakes cost more. Compare runs by `loss/unweighted`.
 class Look(NamedTuple):
     """What is shown of a moment, still on its device."""
 
-    eta: Tensor  # (m, k)
-    weight: Tensor  # (r, p)
-    gradient: Tensor  # (P,)
-    sample_weight: Tensor  # (n,)
+    seen: Seen
     accuracy: Tensor | None
 
 
@@ -134,7 +134,7 @@ class TensorBoardDetails(Hook):
         )
         with self.events.budget:
             self.events.add(summaries.markdown("summary", self._summary(state)))
-            self.events.add(summaries.layout(CHARTS))
+            self.events.add(_layout())
             self._moments.start(state)
         self.wake = self._moments.wake
 
@@ -180,14 +180,12 @@ class TensorBoardDetails(Hook):
 
     def _take(self, state: FitState) -> Look:
         """References to what the epoch computed anyway."""
-        gradient = state.objective.closure(state.data, state.data).gradient()
         seen = self.events.sight.of(state)
         accuracy = None
         if self._names and self._step > 1:  # else all rows are kept, to be worked out later
             right = state.model.predict(seen.eta) == labels_of(state.data.y)
             accuracy = right.double().mean()
-        weight = state.model.weight.detach().clone()
-        return Look(seen.eta[:: self._step], weight, gradient, seen.sample_weight, accuracy)
+        return Look(seen, accuracy)
 
     def _publish(self, suffixes: tuple[str, ...], epoch: int, look: Look) -> None:
         """Histograms, curves, pictures."""
@@ -195,13 +193,16 @@ class TensorBoardDetails(Hook):
             return
         if not self._pictures:
             self._make_pictures()
-        add = self.events.add
-        for name in ("weight", "gradient", "sample_weight"):
-            add(
-                summaries.histogram(f"distribution/{name}", _array(getattr(look, name)).ravel()),
-                epoch,
-            )
-        mean = self._model.mean(look.eta.cpu().double())
+        add, seen = self.events.add, look.seen
+        spreads = {
+            "weight": weights_of(self._model, seen.params),
+            "gradient": seen.gradient,
+            "sample_weight": seen.sample_weight,
+        }
+        for name, values in spreads.items():
+            add(summaries.histogram(f"distribution/{name}", _array(values)), epoch)
+        eta = seen.eta[:: self._step]
+        mean = self._model.mean(eta.cpu().double())
         mu = _array(mean)
         if not self._names:
             caption = (f"epoch {epoch}", "")
@@ -213,7 +214,7 @@ class TensorBoardDetails(Hook):
         for j in range(first, min(p.shape[1], MOST_CURVES)):
             tag = "pr" if first else f"pr/{self._names[j]}"
             add(summaries.pr_curve(tag, p[:, j], hit[:, j]), epoch)
-        predicted = _array(self._model.predict(look.eta)).astype(int)
+        predicted = _array(self._model.predict(eta)).astype(int)
         right = (predicted == self._y).mean()  # of all rows, unless they were too many to keep
         accuracy = float(right if look.accuracy is None else look.accuracy)
         caption = (f"epoch {epoch}", f"accuracy {100 * accuracy:.1f} %")
@@ -226,6 +227,12 @@ class TensorBoardDetails(Hook):
         """Draw one of the pictures and write it."""
         png = self._pictures[tag].draw(*what)
         self.events.image((tag,), png, (self.size, self.size), epoch)
+
+
+@cache
+def _layout() -> Any:
+    """The same in every run."""
+    return summaries.layout(CHARTS)
 
 
 def _array(tensor: Tensor) -> np.ndarray:

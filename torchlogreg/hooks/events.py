@@ -5,17 +5,29 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from torchlogreg.distributed import rank
 from torchlogreg.hooks.pace import Budget, Offer
-from torchlogreg.hooks.records import Records, scalar_event
+from torchlogreg.hooks.records import (
+    FILE_VERSION,
+    SESSION_LOG,
+    START,
+    SUMMARY,
+    Records,
+    event,
+    image_summary,
+    scalars,
+)
 from torchlogreg.hooks.seen import Sight
 
 PREFIX = "events.out.tfevents."
 """Of the names of the files that TensorBoard reads."""
+
+BUFFER = 2**17
+"""Bytes handed to the operating system at once, unless somebody is to see them before."""
 
 
 class EventFile:
@@ -80,9 +92,9 @@ class EventFile:
             self._file = (
                 _new_file(self._path, epoch) if rank() == 0 else Records(open(os.devnull, "wb"))
             )
-            self._event(file_version="brain.Event:2")
+            self._file.write(event(time.time(), 0, FILE_VERSION, b"brain.Event:2"))
             if epoch:
-                self._event(session_log=_begins(), step=epoch)
+                self._file.write(event(time.time(), epoch, SESSION_LOG, START))
         self._users += 1
 
     def close(self) -> None:
@@ -115,37 +127,36 @@ class EventFile:
         """Write these just before the file is closed, when all tags are known."""
         self._last_words.append(summaries)
 
-    def add(self, summary: Any, epoch: int = 0, moment: float | None = None) -> None:
-        """Write a ``Summary`` at an epoch, as of a moment (default: now)."""
-        self._event(summary=summary, step=epoch, wall_time=moment)
+    def add(self, summary: Any, epoch: int = 0) -> None:
+        """Write a ``Summary`` at an epoch, as of now."""
+        self._write(summary.SerializeToString(), epoch)
 
-    def scalars(
-        self, numbers: Mapping[str, float], epoch: int, moment: float | None = None
+    def curves(
+        self, tags: Sequence[str], points: Iterable[tuple[int, float, Iterable[float]]]
     ) -> None:
-        """Write numbers by tag, as one event: one checksum instead of one for each."""
+        """Write a point of every curve for each epoch: epoch, moment, a number a tag."""
+        records, packer = self._records(), scalars(tuple(tags))
+        for epoch, moment, numbers in points:
+            records.write(event(moment, epoch, SUMMARY, packer.of(numbers)))
+        self.tags |= dict.fromkeys(tags)
+
+    def scalars(self, numbers: Mapping[str, float], epoch: int) -> None:
+        """Write numbers by tag, as of now."""
         if numbers:
-            when = time.time() if moment is None else moment
-            self._records().write(scalar_event(when, epoch, numbers))
-        self.tags |= dict.fromkeys(numbers)
+            self.curves(tuple(numbers), [(epoch, time.time(), numbers.values())])
 
     def image(self, tags: Iterable[str], png: bytes, size: tuple[int, int], epoch: int) -> None:
         """Write a PNG of ``(width, height)`` under one tag or several."""
-        from tensorboard.compat.proto.summary_pb2 import Summary
-
-        width, height = size
-        picture = Summary.Image(width=width, height=height, colorspace=3, encoded_image_string=png)
-        self.add(Summary(value=[Summary.Value(tag=tag, image=picture) for tag in tags]), epoch)
+        self._write(image_summary(tags, png, size), epoch)
 
     def flush(self) -> None:
         """Hand everything to the operating system, where TensorBoard sees it."""
         if self._file is not None:
             self._file.flush()
 
-    def _event(self, *, wall_time: float | None = None, **parts: Any) -> None:
-        from tensorboard.compat.proto.event_pb2 import Event
-
-        moment = time.time() if wall_time is None else wall_time
-        self._records().write(Event(wall_time=moment, **parts).SerializeToString())
+    def _write(self, summary: bytes, epoch: int) -> None:
+        """A serialized ``Summary`` as an event."""
+        self._records().write(event(time.time(), epoch, SUMMARY, summary))
 
     def _records(self) -> Records:
         """The open file."""
@@ -159,20 +170,13 @@ def event_file(target: str | os.PathLike[str] | EventFile) -> EventFile:
     return target if isinstance(target, EventFile) else EventFile(target)
 
 
-def _begins() -> Any:
-    """A session starts: TensorBoard drops what it has of later steps."""
-    from tensorboard.compat.proto.event_pb2 import SessionLog
-
-    return SessionLog(status=SessionLog.START)
-
-
 def _new_file(path: Path, epoch: int) -> Records:
     """Make the folder and a file there, which starts a run of its own unless it is resumed."""
     folder = path.parent
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        taken = epoch == 0 and any(name.startswith(PREFIX) for name in os.listdir(folder))
-        file = None if taken else open(path, "xb")
+        taken = not _made(folder) and epoch == 0
+        taken = taken and any(name.startswith(PREFIX) for name in os.listdir(folder))
+        file = None if taken else open(path, "xb", buffering=BUFFER)
     except OSError as error:
         raise OSError(
             f"log_dir {str(folder)!r} cannot be written ({error.strerror}); choose another folder"
@@ -183,3 +187,14 @@ def _new_file(path: Path, epoch: int) -> Records:
             "mix the two; give every run a folder of its own, and all hooks of a fit one EventFile"
         )
     return Records(file)
+
+
+def _made(folder: Path) -> bool:
+    """Make a folder and those that it is in; whether it is a new one."""
+    try:
+        os.mkdir(folder)
+    except FileNotFoundError:
+        os.makedirs(folder)
+    except FileExistsError:
+        return False
+    return True

@@ -74,6 +74,7 @@ class Moments:
         self.rank, self.always = rank, always
         self.take, self.publish = take, publish
         self._begun = False
+        self.wake: float = 0
 
     def start(self, state: FitState) -> None:
         """Before the first epoch, or the first after a resumption."""
@@ -103,6 +104,11 @@ class Moments:
             with self._budget:
                 self._waiting.append(Moment(("",), epoch, self.take(state)))
             self._newest = epoch
+            self._hope()
+        asleep = 0 if self.every is not None else self._budget.sleeps(epoch)
+        if asleep:
+            self.wake = min(asleep, self._due[-1]) if self._due else asleep
+            return
         self._publish_some()
         self._set_alarm(epoch)
 
@@ -136,13 +142,17 @@ class Moments:
 
     def _set_alarm(self, epoch: int) -> None:
         """When there is something to do again."""
-        self._budget.hopes[self] = Hope(len(self._waiting), self._cost)
+        self._hope()
         if self.every is not None:
-            self.wake: float = epoch - epoch % self.every + self.every
+            self.wake = epoch - epoch % self.every + self.every
             return
         self.wake = self._due[-1] if self._due else math.inf
         if self._waiting:
             self.wake = min(self.wake, self._budget.ask_for_now(epoch, self._needed()))
+
+    def _hope(self) -> None:
+        """Tell the budget what waits."""
+        self._budget.hopes[self] = Hope(len(self._waiting), self._cost)
 
     def _publish_some(self) -> None:
         """What has waited longest, if there is time; under ``every``, all that waits."""
@@ -150,6 +160,7 @@ class Moments:
             if _is_first(self._waiting):
                 self._budget.promised -= self.guess
             self._publish(self._waiting.pop(0))
+            self.events.flush()
             if not self.every:
                 return
 
@@ -161,7 +172,6 @@ class Moments:
         begun = time.perf_counter()
         with self._budget:
             self.publish(*moment)
-            self.events.flush()
         self._cost = min(time.perf_counter() - begun, 2 * self._cost)  # the machine may be busy
 
 

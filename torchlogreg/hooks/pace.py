@@ -53,6 +53,7 @@ class Budget:
         self.spent = 0.0
         self._depth, self._begun = 0, 0.0
         self.hopes: dict[object, Hope] = {}  # by who waits
+        self._asked, self._answer = -1, 0
         self.promised = 0.0  # seconds that will be spent, whether there is time or not
 
     def __enter__(self) -> None:
@@ -73,6 +74,20 @@ class Budget:
             return True
         elapsed = time.perf_counter() - self.started
         return self.spent + self.promised + cost <= self.share * elapsed
+
+    def sleeps(self, epoch: int) -> int:
+        """The epoch to wake at in the first half second, in which no picture is written; else 0.
+
+        Worked out once an epoch, for all hooks.
+        """
+        if epoch == self._asked:
+            return self._answer
+        self._asked, self._answer = epoch, 0
+        elapsed = time.perf_counter() - self.started
+        if self.share is not None and elapsed < PATIENCE:
+            wait = (PATIENCE - elapsed) * epoch / elapsed if epoch >= DENSE else 0.0
+            self._answer = min(epoch + 1 + int(wait), next_dense(epoch))
+        return self._answer
 
     def affords_more(self) -> bool:
         """Whether there is time left when all that waits has been written."""
@@ -95,10 +110,14 @@ class Budget:
     def ask_for_now(self, epoch: int, cost: float) -> int:
         """When ``affords_now`` may be true."""
         cost += sum(hope.cost for hope in self.hopes.values())
-        return self.ask_again(epoch, cost, earliest=PATIENCE)
+        return self.sleeps(epoch) or self.ask_again(epoch, cost)
 
-    def ask_again(self, epoch: int, cost: float = 0.0, *, earliest: float = 0.0) -> int:
-        """When there may be time, ``earliest`` seconds on, if epochs stay as fast as they are.
+    def ask_for_more(self, epoch: int) -> int:
+        """When ``affords_more`` may be true."""
+        return epoch + 1 if epoch < DENSE else self.ask_again(epoch, self.hoped)
+
+    def ask_again(self, epoch: int, cost: float = 0.0) -> int:
+        """When there may be time, if epochs stay as fast as they are.
 
         At the latest at the next epoch that curves note anyway. A loop that is left and taken up
         again is slower for some steps: hooks of a fast fit had better look at the same epochs.
@@ -106,7 +125,7 @@ class Budget:
         if self.share is None:
             return epoch + 1
         elapsed = time.perf_counter() - self.started
-        missing = max((self.spent + self.promised + cost) / self.share, earliest) - elapsed
+        missing = (self.spent + self.promised + cost) / self.share - elapsed
         wait = max(0.0, missing) * max(epoch, 1) / elapsed
         return min(epoch + 1 + int(wait), next_dense(epoch)) if wait >= 1 else epoch + 1
 

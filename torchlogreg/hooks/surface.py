@@ -15,7 +15,7 @@ from torchlogreg.data import Batch
 from torchlogreg.hooks.events import EventFile, event_file
 from torchlogreg.hooks.landscape import objective_on, param_names
 from torchlogreg.hooks.moments import Moments
-from torchlogreg.hooks.pace import check_every, check_size, next_dense
+from torchlogreg.hooks.pace import DENSE, check_every, check_size, next_dense
 from torchlogreg.hooks.view import choose_view
 from torchlogreg.objective import Objective
 from torchlogreg.state import FitState, Hook
@@ -152,8 +152,8 @@ class TensorBoardSurface(Hook):
         if self.coefficients == "pca" and len(names) > 2:
             return None, ("first principal axis of the path", "second")
         if self.coefficients is None or self.coefficients == "pca":
-            view = choose_view(state.data, None, features)
-            wanted: Sequence[int | str] = [f"weight of {features[j]}" for j in view.chosen]
+            two = range(p) if p <= 2 else choose_view(state.data, None, features).chosen
+            wanted: Sequence[int | str] = [f"weight of {features[j]}" for j in two]
             several = state.model.weight.shape[0] > 1
             wanted = [f"{name}, row 0" for name in wanted] if several else wanted
             wanted = wanted if len(wanted) == 2 else [wanted[0], len(names) - 1]
@@ -168,13 +168,13 @@ class TensorBoardSurface(Hook):
         """Keep where the parameters are; every epoch at first, then log-spaced: memory is flat."""
         self._path.append(self.events.sight.of(state).params)
         self._next = next_dense(state.epoch)  # an epoch that the curves note, too
-        if self.events.budget.affords_more():
+        if state.epoch >= DENSE and self.events.budget.affords_more():
             self._next = min(self._next, next_dense(state.epoch, ratio=1.2))
 
     def _take(self, state: FitState) -> Look:
         seen = self.events.sight.of(state)
         weight = seen.sample_weight if self._all else seen.sample_weight[self._rows]
-        return Look(seen.params, weight, state.value, len(self._path))
+        return Look(seen.params, weight, seen.value, len(self._path))
 
     def _publish(self, suffixes: tuple[str, ...], epoch: int, look: Look) -> None:
         """Draw a look, with the path up to it, and write it."""

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from torchlogreg.hooks.events import EventFile, event_file
-from torchlogreg.hooks.hparams import session, settings
+from torchlogreg.hooks.hparams import settings
 from torchlogreg.hooks.landscape import weights_of
 from torchlogreg.hooks.pace import check_every, next_dense
 from torchlogreg.hooks.recorder import learning_rate
-from torchlogreg.hooks.seen import Seen
+from torchlogreg.hooks.seen import Seen, optimalities
 from torchlogreg.hooks.view import labels_of
 from torchlogreg.state import FitState, Hook
 
@@ -26,7 +26,8 @@ FIRST_SECONDS = 0.1
 """Time until the first: a fit that is shorter writes its curves in one go."""
 
 MOST_HELD = 2**20
-"""Scores (rows times columns of ``eta``) kept for noted epochs before they are worked out."""
+"""Scores (rows times columns of ``eta``), parameters and partial derivatives that are kept of noted
+epochs before they are worked out."""
 
 
 class Note(NamedTuple):
@@ -35,7 +36,6 @@ class Note(NamedTuple):
     moment: float
     seconds: float
     learning_rate: float
-    optimality: Tensor
     seen: Seen
 
 
@@ -92,7 +92,9 @@ class TensorBoardScalars(Hook):
                     "strings and numbers; pass str(...) of it"
                 )
         # Imported now, not when the clock of the fit runs: it takes a second.
-        import torch.utils.tensorboard.summary  # noqa: F401
+        from torchlogreg.hooks.session import session
+
+        self._summed_up = session
 
         self.events = event_file(log_dir)
         self.every = every
@@ -115,6 +117,7 @@ class TensorBoardScalars(Hook):
             self._settings = settings(state) | self.hparams  # now: a scheduler will change lr
             self._own, self._model = state.own_weight, state.model
             self._labels = None if state.model.n_classes is None else labels_of(state.data.y)
+            self._optimalities = optimalities(state)
             self._note(state)
         self.wake = self.every or 1
 
@@ -130,7 +133,7 @@ class TensorBoardScalars(Hook):
         if self.every is not None:
             self.wake = state.epoch + self.every
         else:
-            ask = self._budget.ask_again(state.epoch, self._budget.hoped)
+            ask = self._budget.ask_for_more(state.epoch)
             self.wake = min(next_dense(self._last_epoch), ask)
 
     def on_fit_end(self, state: FitState) -> None:
@@ -157,16 +160,14 @@ class TensorBoardScalars(Hook):
 
     def _session(self) -> list[Any]:
         """The last summaries of the file."""
-        return session(self._settings, self.events.tags, self._begun, self._failed)
+        return [self._summed_up(self._settings, self.events.tags, self._begun, self._failed)]
 
     def _note(self, state: FitState) -> None:
         """Keep what this epoch computed; write when it is time to."""
-        optimality = state.optimality  # first: its pass over the rows serves what follows
         seen, now = self.events.sight.of(state), time.perf_counter()
-        seconds, rate = now - state.started, learning_rate(state)
-        self._pending.append(Note(time.time(), seconds, rate, optimality, seen))
+        self._pending.append(Note(time.time(), now - state.started, learning_rate(state), seen))
         self._last_epoch = state.epoch
-        held = len(self._pending) * seen.eta.numel()
+        held = len(self._pending) * (seen.eta.numel() + 2 * seen.params.numel())
         if held > MOST_HELD or now >= self._due:
             self._write()
 
@@ -177,10 +178,13 @@ class TensorBoardScalars(Hook):
         notes, self._pending = self._pending, []
         figures = self._figures(notes)
         rows = torch.stack(list(figures.values()), dim=1).tolist()
-        for note, row in zip(notes, rows, strict=True):
-            numbers = dict(zip(figures, row, strict=True))
-            numbers["learning_rate"], numbers["seconds"] = note.learning_rate, note.seconds
-            self.events.scalars(numbers, note.seen.epoch, note.moment)
+        self.events.curves(
+            (*figures, "learning_rate", "seconds"),
+            [
+                (note.seen.epoch, note.moment, (*row, note.learning_rate, note.seconds))
+                for note, row in zip(notes, rows, strict=True)
+            ],
+        )
         self.events.flush()
         self._due = time.perf_counter() + FLUSH_SECONDS
 
@@ -196,7 +200,7 @@ class TensorBoardScalars(Hook):
         figures = {
             "loss/weighted": weighted,
             "loss/unweighted": unweighted,
-            "optimality": torch.stack([note.optimality for note in notes]),
+            "optimality": self._optimalities([note.seen for note in notes]),
             "weight_norm": torch.linalg.vector_norm(weights_of(self._model, params), dim=1),
         }
         if self._labels is not None:

@@ -108,12 +108,12 @@ class Paper:
         anchor: str = "left",
     ) -> int:
         """Write at pixel ``x`` with the middle of a line at ``y``; returns the width used."""
-        mask = glyphs(words, font, points)
-        height, width = int(mask.shape[0]), int(mask.shape[1])
+        shown, ink = lettering(self.inks, words, font, points, colour)
+        height, width = len(shown), shown.size // len(shown)
         x -= {"left": 0, "middle": width // 2, "right": width}[anchor]
         y -= height // 2
         x, y = max(0, min(x, self.size - width)), max(0, min(y, self.size - height))
-        self._write(mask, x, y, colour)
+        self._write(shown, ink, x, y)
         return width
 
     def caption(self, head: str, tail: str) -> None:
@@ -160,14 +160,15 @@ class Paper:
 
     def _upright(self, words: str) -> None:
         """The name of the vertical axis, read from below."""
-        mask = np.rot90(glyphs(words, "DejaVuSans", 13))[-self.height :]
-        self._write(mask, 1, TOP + (self.height - mask.shape[0]) // 2, LIGHT.muted)
+        parts = lettering(self.inks, words, "DejaVuSans", 13, LIGHT.muted)
+        shown, ink = (np.rot90(part)[-self.height :] for part in parts)
+        self._write(shown, ink, 1, TOP + (self.height - len(shown)) // 2)
 
-    def _write(self, mask: np.ndarray, x: int, y: int, colour: str) -> None:
-        """Opacity levels (height, width) in a colour, over paper; others' letters stay."""
-        under = self.image[y : y + mask.shape[0], x : x + mask.shape[1]]
-        mask = mask[: under.shape[0], : under.shape[1]]
-        np.copyto(under, self.inks.on_paper(colour).take(mask), where=mask > 0)
+    def _write(self, shown: np.ndarray, ink: np.ndarray, x: int, y: int) -> None:
+        """Palette entries (height, width) where there is ink; others' letters stay."""
+        under = self.image[y : y + shown.shape[0], x : x + shown.shape[1]]
+        height, width = under.shape
+        np.copyto(under, shown[:height, :width], where=ink[:height, :width])
 
     def _column(self, value: float) -> int:
         """The pixel column of a tick."""
@@ -178,6 +179,15 @@ class Paper:
         """The pixel row of a tick."""
         _, _, bottom, top = self.limits
         return round((top - value) / (top - bottom) * (self.height - 1))
+
+
+@lru_cache(maxsize=2048)
+def lettering(
+    inks: Inks, words: str, font: str, points: int, colour: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """A line of text on blank paper: palette entries (height, width), and where there is ink."""
+    levels = glyphs(words, font, points)
+    return inks.on_paper(colour).take(levels), levels > 0
 
 
 def ticks(low: float, high: float) -> list[tuple[float, str]]:
