@@ -4,7 +4,8 @@ Change the import, keep the program: ``from torchlogreg.compat import LogisticRe
 words are those of scikit-learn 1.9. Importing this package imports scikit-learn.
 """
 
+from torchlogreg.compat.cross_validation import LogisticRegressionCV
 from torchlogreg.compat.linear import LinearRegression
 from torchlogreg.compat.logistic import LogisticRegression
 
-__all__ = ["LinearRegression", "LogisticRegression"]
+__all__ = ["LinearRegression", "LogisticRegression", "LogisticRegressionCV"]

@@ -78,7 +78,7 @@ def strength_of(
             FutureWarning,
         )
     kind = _kind(penalty, C, l1_ratio)
-    _check_solver(solver, kind, dual)
+    check_solver(solver, kind, dual)
     if kind != "elasticnet" and l1_ratio is not None and 0 < l1_ratio < 1:
         _warn(f"l1_ratio parameter is only used when penalty is 'elasticnet'. Got (penalty={kind})")
     if (penalty == "l2" and l1_ratio != 0) or (penalty == "l1" and l1_ratio != 1):
@@ -105,7 +105,7 @@ def _kind(penalty: str | None, C: float, l1_ratio: float | None) -> str | None:
     return "l1" if l1_ratio == 1 else "elasticnet"
 
 
-def _check_solver(solver: str, kind: str | None, dual: bool) -> None:
+def check_solver(solver: str, kind: str | None, dual: bool) -> None:
     """Refuse what scikit-learn refuses, in its words."""
     if solver not in ("liblinear", "saga") and kind not in ("l2", None):
         raise ValueError(

@@ -8,11 +8,13 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from scipy import optimize, sparse
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
+from sklearn.metrics import r2_score
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from torchlogreg.compat.least_squares import Array, Centred, exact, independent
+from torchlogreg.compat.tensors import as_array
 
 SPARSE = ["csr", "csc", "coo"]
 
@@ -95,8 +97,8 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type
         self._validate_params()
         X, y = validate_data(
             self,
-            X,
-            y,
+            as_array(X),
+            as_array(y),
             accept_sparse=False if self.positive else SPARSE,
             dtype=[np.float64, np.float32],
             y_numeric=True,
@@ -105,7 +107,7 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type
         )
         if sample_weight is not None:
             sample_weight = _check_sample_weight(
-                sample_weight, X, dtype=np.float64, ensure_non_negative=True
+                as_array(sample_weight), X, dtype=np.float64, ensure_non_negative=True
             )
         targets = y.reshape(len(y), -1).astype(np.float64)
         for name in ("rank_", "singular_"):
@@ -122,8 +124,13 @@ class LinearRegression(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type
     def predict(self, X: Any) -> Any:
         """Expected values, shape (n,) or (n, m)."""
         check_is_fitted(self)
-        X = validate_data(self, X, accept_sparse=SPARSE, reset=False)
+        X = validate_data(self, as_array(X), accept_sparse=SPARSE, reset=False)
         return safe_sparse_dot(X, self.coef_.T, dense_output=True) + self.intercept_
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Coefficient of determination, averaged over targets."""
+        counts = as_array(sample_weight)
+        return float(r2_score(as_array(y), self.predict(X), sample_weight=counts))
 
     def _dense(self, X: Array, y: Array, weight: Array | None) -> tuple[Array, Array]:
         """Coefficients (m, p) and intercepts (m,); sets rank and singular values."""

@@ -8,15 +8,15 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from scipy import sparse
-from scipy.special import expit, log_expit, log_softmax, softmax
 from sklearn.base import BaseEstimator
-from sklearn.linear_model._base import LinearClassifierMixin, SparseCoefMixin
+from sklearn.linear_model._base import SparseCoefMixin
 from sklearn.utils import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from torchlogreg.base import Model
-from torchlogreg.compat.arguments import CONSTRAINTS, Strength, strength_of
+from torchlogreg.compat.arguments import CONSTRAINTS, strength_of
+from torchlogreg.compat.prediction import Predicts
 from torchlogreg.compat.solve import (
     Budget,
     Coefficients,
@@ -27,6 +27,7 @@ from torchlogreg.compat.solve import (
     solve,
 )
 from torchlogreg.compat.solvers import SOLVERS
+from torchlogreg.compat.tensors import as_array, like
 from torchlogreg.estimators.callbacks import CallbackSupportMixin, managed, watching
 from torchlogreg.estimators.training import FitWarning
 
@@ -36,7 +37,7 @@ NARROW = ("liblinear", "sag", "saga")
 
 class LogisticRegression(
     CallbackSupportMixin,  # type: ignore[misc]
-    LinearClassifierMixin,  # type: ignore[misc]
+    Predicts,
     SparseCoefMixin,  # type: ignore[misc]
     BaseEstimator,  # type: ignore[misc]
 ):
@@ -162,10 +163,11 @@ class LogisticRegression(
         if self.n_jobs is not None:
             text = f"'n_jobs' has no effect and is deprecated; you provided n_jobs={self.n_jobs}"
             warnings.warn(text, FutureWarning, stacklevel=2)
+        given, X = X, as_array(X)
         X, y = validate_data(
             self,
             X,
-            y,
+            as_array(y),
             accept_sparse="csr",
             dtype=[np.float64, np.float32],
             accept_large_sparse=self.solver not in NARROW,
@@ -173,29 +175,16 @@ class LogisticRegression(
         check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
         self._check_classes()
-        done = self._solve(X, y, codes, self._weights(X, y, codes, sample_weight), strength)
-        for name, value in self._fitted(done.found, X).items():
-            setattr(self, name, value)
+        weights = self._weights(X, y, codes, sample_weight)
+        problem = Problem(X, codes, len(self.classes_), weights, strength, self._form())
+        start = None if self.solver == "liblinear" else self._start(X.shape[1])
+        done = self._solve(problem, y, start)
         self.n_iter_ = np.array([done.n_iter], dtype=np.int32)
+        for name in ("coef_", "intercept_", "classes_"):
+            setattr(self, name, like(given, getattr(self, name)))
         if done.failure:
-            words = SOLVERS[self.solver].failure.format(n=done.n_iter)
-            why = done.failure.replace("max_epochs", "max_iter")
-            warnings.warn(FitWarning(f"{words}: {why}"), stacklevel=2)
+            warnings.warn(self._told(done), stacklevel=2)
         return self
-
-    def predict_proba(self, X: Any) -> Any:
-        """Probability of every class, shape (n, K), in the order of ``classes_``."""
-        scores = self.decision_function(X)
-        if scores.ndim == 1:
-            return np.stack([expit(-scores), expit(scores)], axis=1)
-        return softmax(scores, axis=1)
-
-    def predict_log_proba(self, X: Any) -> Any:
-        """Logarithms of the probabilities, shape (n, K); finite where a probability is 0."""
-        scores = self.decision_function(X)
-        if scores.ndim == 1:
-            return log_expit(np.stack([-scores, scores], axis=1))
-        return log_softmax(scores, axis=1)
 
     def __sklearn_tags__(self) -> Any:
         """Sparse rows are taken; "liblinear" has two classes only."""
@@ -206,13 +195,21 @@ class LogisticRegression(
         return tags
 
     @managed
-    def _solve(self, X: Any, y: Any, codes: Any, weights: Any, strength: Strength) -> Solution:
-        """Minimise the objective of checked rows."""
-        form = self._form()
-        problem = Problem(X, codes, len(self.classes_), weights, strength, form)
-        start = None if self.solver == "liblinear" else self._start(X.shape[1])
-        watch = watching(self, X, y, {"sample_weight": weights})
-        return solve(problem, self._budget(), start, watch)
+    def _solve(self, problem: Problem, y: Any, start: Coefficients | None) -> Solution:
+        """Minimise the objective of checked rows, and set the coefficients."""
+        watch = watching(self, problem.X, y, {"sample_weight": problem.sample_weight})
+        done = solve(problem, self._budget(), start, watch)
+        for name, value in self._fitted(done.found, problem.X).items():
+            setattr(self, name, value)
+        return done
+
+    def _told(self, done: Solution) -> FitWarning:
+        """That it did not converge, in scikit-learn's words and ours."""
+        words = SOLVERS[self.solver].failure.format(n=done.n_iter)
+        return FitWarning(f"{words}: {done.failure.replace('max_epochs', 'max_iter')}")
+
+    def _is_penalised(self) -> bool:
+        return self.penalty is not None and self.C < np.inf
 
     def _form(self) -> Form:
         """How the intercept is fitted."""
@@ -220,7 +217,7 @@ class LogisticRegression(
         return Form(
             bias=self.fit_intercept and not synthetic,
             synthetic=self.intercept_scaling if synthetic else None,
-            penalised=self.penalty is not None and self.C < np.inf,
+            penalised=self._is_penalised(),
         )
 
     def _fitted(self, found: Coefficients, X: Any) -> dict[str, Any]:
@@ -250,6 +247,7 @@ class LogisticRegression(
         """Sample weights (n,) times the factors of the classes, or None for all one."""
         if sample_weight is None and self.class_weight is None:
             return None
+        sample_weight = as_array(sample_weight)
         weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         if self.class_weight is None:
             return weights
@@ -273,11 +271,12 @@ class LogisticRegression(
         """Where a warm start begins: the coefficients, which their owner may have changed."""
         if not self.warm_start or not hasattr(self, "coef_"):
             return None
-        coef = self.coef_.toarray() if sparse.issparse(self.coef_) else np.asarray(self.coef_)
+        coef = as_array(self.coef_)
+        coef = coef.toarray() if sparse.issparse(coef) else np.asarray(coef)
         n_scores = len(self.classes_) if len(self.classes_) > 2 else 1
         if coef.shape != (n_scores, n_features):
             raise ValueError(
                 f"Initialization coef is of shape {coef.shape}, expected shape "
                 f"{(n_scores, n_features)}"
             )
-        return Coefficients(coef.astype(np.float64), self.intercept_.astype(np.float64))
+        return Coefficients(coef.astype(np.float64), as_array(self.intercept_).astype(np.float64))

@@ -118,7 +118,7 @@ def solve(problem: Problem, budget: Budget, start: Coefficients | None, watch: W
         return Solution(coefficients(model, problem.form), 0, "no iteration was allowed")
     weights = problem.sample_weight
     total = float(problem.X.shape[0] if weights is None else weights.sum())
-    tol = min(max(budget.tol, SMALLEST), LARGEST)
+    tol = tolerance(budget.tol)
     settings = Settings(
         optimizer=_optimizer(problem, model, budget.optimizer, tol),
         penalty=problem.strength.penalty(total),
@@ -135,7 +135,7 @@ def solve(problem: Problem, budget: Budget, start: Coefficients | None, watch: W
         warnings.simplefilter("always")
         result, _ = train(
             model,
-            _rows(problem),
+            rows_of(problem),
             target,
             settings,
             sample_weight=weights,
@@ -152,6 +152,11 @@ def solve(problem: Problem, budget: Budget, start: Coefficients | None, watch: W
         else:
             warnings.warn_explicit(entry.message, entry.category, entry.filename, entry.lineno)
     return Solution(coefficients(model, problem.form), result.n_epochs, failure)
+
+
+def tolerance(tol: float) -> float:
+    """The gradient aimed at for a tolerance of scikit-learn's."""
+    return min(max(tol, SMALLEST), LARGEST)
 
 
 def _model(problem: Problem, start: Coefficients | None) -> LogisticRegression | SoftmaxRegression:
@@ -179,7 +184,7 @@ def _optimizer(problem: Problem, model: Model, wanted: str, tol: float) -> str:
     return "block_lbfgs" if ridge and many and loose else wanted
 
 
-def _rows(problem: Problem) -> Tensor:
+def rows_of(problem: Problem) -> Tensor:
     """Dense or sparse rows as ``fit`` takes them."""
     X, synthetic = problem.X, problem.form.synthetic
     if synthetic is not None:  # 2

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +12,7 @@ from torch.optim import Optimizer
 
 from torchlogreg.base import Model
 from torchlogreg.estimators.rescaled import fold_, on_raw_columns, unfold_
-from torchlogreg.estimators.training import Settings, has_intercept, recorder_of
+from torchlogreg.estimators.training import Settings, any_labels, has_intercept, recorder_of
 from torchlogreg.fit import FitResult, fit
 from torchlogreg.history import History
 from torchlogreg.inputs import as_tensor
@@ -139,7 +138,7 @@ def learn(
         rows,
         model.target(y.to(model.weight.device)),
         optimizer=online.optimizer,
-        loss=_any_labels(model),
+        loss=any_labels(model),
         penalty=on_raw_columns(settings.penalty, columns.scale.to(model.weight)),
         weighting=settings.weighting,
         sample_weight=sample_weight,
@@ -153,8 +152,3 @@ def learn(
     raw = copy.deepcopy(online.average.model)  # 3
     fold_(raw, columns)
     return raw, result, recorder.history
-
-
-def _any_labels(model: Model) -> Callable[[Tensor, Tensor], Tensor]:
-    """The model's own loss under another name: a chunk of one class is no error."""
-    return lambda eta, y: model.nll(eta, y)

@@ -66,6 +66,8 @@ class LogisticClassifierCV(Delegates, ClassifierMixin, BaseEstimator):  # type: 
         See :class:`torchlogreg.estimators.base.Estimator`. A named optimizer fits fold by fold.
     class_weight : mapping of label to float, "balanced" or None
         Factors that multiply ``sample_weight``; "balanced" by the classes of each fold.
+    n_jobs : int, optional
+        Folds fitted at the same time, as joblib counts them, where they are fitted one by one.
 
     Attributes
     ----------
@@ -110,6 +112,7 @@ class LogisticClassifierCV(Delegates, ClassifierMixin, BaseEstimator):  # type: 
         tol: float = 1e-6,
         device: str | torch.device | None = None,
         dtype: str | torch.dtype | None = None,
+        n_jobs: int | None = None,
     ) -> None:
         self.alphas = alphas
         self.l1_ratios = l1_ratios
@@ -124,6 +127,7 @@ class LogisticClassifierCV(Delegates, ClassifierMixin, BaseEstimator):  # type: 
         self.tol = tol
         self.device = device
         self.dtype = dtype
+        self.n_jobs = n_jobs
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, *, offset: Any = None) -> Self:
         """Fit all folds along the path, choose, and fit all rows.
@@ -192,15 +196,17 @@ class LogisticClassifierCV(Delegates, ClassifierMixin, BaseEstimator):  # type: 
 
     def _paths(self, data: Rows, l1_ratio: float) -> Tensor:
         """(F + 1, A, r, p + 1)."""
+        alphas = torch.from_numpy(self.alphas_.copy()).expand(len(data.shares), -1)
         return paths(
             data,
-            self.alphas_.tolist(),
+            alphas,
             l1_ratio,
             dtype=dtype_of(self.dtype),
             optimizer=self.optimizer,
             max_epochs=self.max_epochs,
             tol=self.tol,
-        )
+            n_jobs=self.n_jobs,
+        ).coefficients
 
     def _score(
         self,

@@ -2,7 +2,7 @@
 
 The folds share their rows and differ in their weights, which are zero where a row is held out. One
 product ``X theta'`` serves all of them, one more gives all gradients. Of many rows the Hessian is
-nearly that of every fold, so one factor serves them all, and L-BFGS learns the difference.
+nearly that of every fold: the factor of the mean serves them all, and L-BFGS learns the difference.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Rows(NamedTuple):
         Class indices.
     n_classes : int
     shares : Tensor, shape (F, n)
-        Row weights of every fold; each sums to one. The last are those of all rows.
+        Row weights of every fold; each sums to one.
     offset : Tensor, shape (n, r) or (n, 1), or None
     intercept : bool
     """
@@ -73,8 +73,23 @@ def suits(rows: Rows) -> bool:
     return small and not is_sparse(rows.X)
 
 
+class Paths(NamedTuple):
+    """What a model of every fold has learnt at every alpha.
+
+    Attributes
+    ----------
+    coefficients : Tensor, shape (F, A, r, p + 1)
+        Of raw columns, the intercept last.
+    n_steps : Tensor, shape (F, A), int64
+        Epochs, or steps of the common program.
+    """
+
+    coefficients: Tensor
+    n_steps: Tensor
+
+
 @torch.no_grad()
-def ridge_paths(rows: Rows, alphas: list[float], dtype: torch.dtype) -> Tensor | None:
+def ridge_paths(rows: Rows, alphas: Tensor, dtype: torch.dtype) -> Paths | None:
     """Coefficients and intercepts under ``L2(alpha)``, or None where the steps did not end.
 
     1. Standardise by all rows; the penalty keeps its meaning on raw columns.
@@ -84,15 +99,10 @@ def ridge_paths(rows: Rows, alphas: list[float], dtype: torch.dtype) -> Tensor |
     Parameters
     ----------
     rows : Rows
-    alphas : list of float, length A
+    alphas : Tensor, shape (F, A)
         Positive, decreasing.
     dtype : torch.dtype
         Of the work.
-
-    Returns
-    -------
-    Tensor, shape (F, A, r, p + 1)
-        Of raw columns, the intercept last.
     """
     columns = Standardizer.of(rows.X, rows.shares.mean(0), centre=rows.intercept)  # 1
     X = columns.transform(rows.X.to(dtype))
@@ -100,17 +110,19 @@ def ridge_paths(rows: Rows, alphas: list[float], dtype: torch.dtype) -> Tensor |
     last = torch.full((len(X), 1), float(rows.intercept), dtype=dtype, device=X.device)
     problem = _Problem(rows, torch.cat((X, last), dim=1), rows.shares.to(dtype))
     theta = X.new_zeros(len(rows.shares), rows.n_scores, X.shape[1] + 1)
-    path = []
-    for alpha in alphas:  # 2
-        ridge = torch.cat((alpha / scale.square(), X.new_zeros(1)))
+    path, n_steps = [], []
+    for alpha in alphas.to(X).unbind(dim=1):  # 2
+        ridge = F.pad(alpha.view(-1, 1, 1) / scale.square(), (0, 1))
         found = _minimise(problem, theta, ridge)
         if found is None:
             return None
-        theta = found
+        theta, steps = found
+        n_steps.append(steps)
         weight = theta[..., :-1] / scale  # 3
         bias = theta[..., -1:] - (weight @ mean).unsqueeze(-1)
         path.append(torch.cat((weight, bias if rows.intercept else torch.zeros_like(bias)), -1))
-    return torch.stack(path, dim=1)
+    counts = torch.tensor(n_steps, device=X.device).expand(len(alphas), -1)
+    return Paths(torch.stack(path, dim=1), counts)
 
 
 class _At(NamedTuple):
@@ -153,7 +165,7 @@ class _Problem:
             self.parts.append(part)
 
     def at(self, theta: Tensor, ridge: Tensor) -> _At:
-        """One pass over the rows."""
+        """One pass over the rows; ``ridge`` is (F, 1, P)."""
         pull = ridge * theta
         value, slopes = 0.5 * (pull * theta).sum((1, 2)), pull.transpose(0, 1)
         for part in self.parts:
@@ -173,15 +185,18 @@ class _Problem:
         return _At(theta, value, slopes.transpose(0, 1).flatten(1))
 
     def factors(self, theta: Tensor, ridge: Tensor) -> Tensor | None:
-        """Cholesky factors of the Hessians, (F, r P, r P), or (1, r P, r P) of all rows for all."""
-        chosen, r, P = slice(-1 if self.together else 0, None), self.r, self.P
+        """Cholesky factors of the Hessians, (F, r P, r P), or of their mean (1, r P, r P)."""
+        r, P = self.r, self.P
+        if self.together:
+            theta, ridge = theta.mean(0, keepdim=True), ridge.mean(0, keepdim=True)
         a, b = torch.triu_indices(r, r, device=theta.device).unbind()
         same = (a == b).to(theta).view(-1, 1, 1)
-        blocks = theta.new_zeros(len(a) * len(theta[chosen]), P, P)
+        blocks = theta.new_zeros(len(a) * len(theta), P, P)
         for part in self.parts:
-            eta = part.scores(theta[chosen])
+            eta = part.scores(theta)
             mu = torch.sigmoid(eta) if r == 1 else eta.softmax(0)
-            bend = (mu[a] * (same - mu[b]) * part.shares[chosen]).flatten(0, 1)
+            shares = part.shares.mean(0, keepdim=True) if self.together else part.shares
+            bend = (mu[a] * (same - mu[b]) * shares).flatten(0, 1)
             size = max(64, CACHED // (len(bend) * P))
             for bends, D in zip(torch.split(bend, size, 1), torch.split(part.D, size), strict=True):
                 blocks += torch.matmul((bends.unsqueeze(-1) * D).transpose(1, 2), D)
@@ -191,16 +206,16 @@ class _Problem:
         hessian[:, b, :, a, :] = blocks
         if r > 1 and self.intercept:  # the same number added to all intercepts changes nothing
             hessian[:, :, -1, :, -1] += 1 / r
-        diagonal = ridge.repeat(r)
+        diagonal = ridge[:, 0].repeat(1, r)
         if not self.intercept:
             diagonal = diagonal + (diagonal == 0).to(diagonal)
-        matrix = hessian.view(-1, r * P, r * P) + torch.diag(diagonal)
+        matrix = hessian.view(-1, r * P, r * P) + torch.diag_embed(diagonal)
         factors, failed = torch.linalg.cholesky_ex(matrix)
         return None if bool(failed.any()) else factors
 
 
-def _minimise(problem: _Problem, theta: Tensor, ridge: Tensor) -> Tensor | None:
-    """L-BFGS about a Hessian that all folds may share, each with its own memory and step length.
+def _minimise(problem: _Problem, theta: Tensor, ridge: Tensor) -> tuple[Tensor, int] | None:
+    """Where L-BFGS about a Hessian that folds may share ends, and after how many steps.
 
     1. Direction of every fold; while the objective has far to fall, from a new Hessian.
     2. Halve the steps of folds whose objective would not fall.
@@ -208,7 +223,7 @@ def _minimise(problem: _Problem, theta: Tensor, ridge: Tensor) -> Tensor | None:
     """
     at, far = problem.at(theta, ridge), True
     factors, pairs = None, list[_Pair]()
-    for _ in range(STEPS):
+    for n_steps in range(1, STEPS + 1):
         if far:  # 1
             factors, pairs = problem.factors(at.theta, ridge), []
         if factors is None:
@@ -222,7 +237,7 @@ def _minimise(problem: _Problem, theta: Tensor, ridge: Tensor) -> Tensor | None:
         at, pairs = ahead, [*pairs[-PAIRS + 1 :], pair]
         largest = float(gain.max())
         if not largest > DONE:
-            return at.theta if largest == largest else None
+            return (at.theta, n_steps) if largest == largest else None
         far = largest > FAR
     return None
 

@@ -31,7 +31,7 @@ def fold_shares(
     Parameters
     ----------
     splits : list of pairs of index arrays
-        Training and test rows of every fold.
+        Training and test rows of every fold; a row that repeats counts as often.
     codes, weight : Tensor, shape (n,)
     classes : ndarray or Tensor, shape (K,)
     class_weight : mapping of label to float, "balanced" or None
@@ -47,10 +47,7 @@ def fold_shares(
     """
     weighting, shares = class_weighting(class_weight, classes), []
     for fold, train in enumerate([*(train for train, _ in splits), None]):
-        share = weight.clone() if train is None else torch.zeros_like(weight)
-        if train is not None:
-            index = torch.as_tensor(train, device=weight.device)
-            share[index] = weight[index]
+        share = weight * (1 if train is None else times(train, weight))
         counted = share > 0
         lacking = set(range(len(classes))) - set(codes[counted].tolist())
         if lacking:
@@ -66,6 +63,12 @@ def fold_shares(
             share[counted] *= weighting(snapshot).to(share)
         shares.append(share / share.sum())
     return torch.stack(shares)
+
+
+def times(train: Any, weight: Tensor) -> Tensor:
+    """How often every row (n,) is among those of a fold."""
+    rows = np.arange(len(weight))[train]  # of a mask too
+    return torch.from_numpy(np.bincount(rows, minlength=len(weight))).to(weight)
 
 
 def grid(alphas: Any, l1_ratios: np.ndarray, data: Rows, dtype: torch.dtype) -> np.ndarray:

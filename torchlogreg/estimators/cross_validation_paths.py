@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
+from sklearn.utils.parallel import Parallel, delayed
 from torch import Tensor
 from torch.nn import functional as F
 
 from torchlogreg.base import Model
-from torchlogreg.estimators.cross_validation_batched import Rows, ridge_paths, suits
-from torchlogreg.estimators.training import Settings, train
+from torchlogreg.estimators.cross_validation_batched import (
+    STEPS,
+    Paths,
+    Rows,
+    ridge_paths,
+    suits,
+)
+from torchlogreg.estimators.training import Settings, any_labels, frames_to_the_user, train
 from torchlogreg.models import LogisticRegression, SoftmaxRegression
 from torchlogreg.optim import AUTO
 from torchlogreg.penalties import L1, L2, ElasticNet, Penalty
@@ -46,36 +54,43 @@ def model_with(rows: Rows, coefficients: Tensor) -> Model:
 
 def paths(
     rows: Rows,
-    alphas: Sequence[float],
+    alphas: Tensor,
     l1_ratio: float,
     *,
     dtype: torch.dtype = torch.float64,
     optimizer: str | Callable[..., Any] | None = AUTO,
     max_epochs: int = 1000,
     tol: float = 1e-6,
-) -> Tensor:
+    n_jobs: int | None = None,
+) -> Paths:
     """All folds along all alphas: in one program where that is quicker, else fold by fold.
 
     Parameters
     ----------
     rows : Rows
-    alphas : sequence of float, length A
+    alphas : Tensor, shape (F, A)
         Decreasing.
     l1_ratio : float
         In [0, 1].
     dtype : torch.dtype
     optimizer, max_epochs, tol
         As in ``fit``.
+    n_jobs : int, optional
+        Folds fitted at the same time, each by a process of its own, as joblib counts them.
 
-    Returns
-    -------
-    Tensor, shape (F, A, r, p + 1)
-        Of raw columns, the intercept last.
+    Raises
+    ------
+    KeyboardInterrupt
+        If that ended a fit: the path must stop too.
+
+    Warns
+    -----
+    FitWarning
+        Of every fit that did not converge.
     """
-    strengths = [float(alpha) for alpha in alphas]
-    auto = optimizer is None or optimizer == AUTO
-    if auto and l1_ratio == 0 and min(strengths) > 0 and suits(rows):
-        found = ridge_paths(rows, strengths, dtype)
+    auto = (optimizer is None or optimizer == AUTO) and max_epochs >= STEPS
+    if auto and l1_ratio == 0 and bool((alphas > 0).all()) and suits(rows):
+        found = ridge_paths(rows, alphas, dtype)
         if found is not None:
             return found
     settings = Settings(
@@ -89,31 +104,65 @@ def paths(
         generator=None,
         facts={},
     )
-    return torch.stack(
-        [_of_fold(rows, f, strengths, l1_ratio, settings, dtype) for f in range(len(rows.shares))]
+    share = delayed(_of_fold)
+    each = Parallel(n_jobs=n_jobs)(
+        share(*_fold(rows, f), alphas[f].tolist(), l1_ratio, settings, dtype)
+        for f in range(len(rows.shares))
     )
+    for told in (told for _, _, fold in each for told in fold):
+        warnings.warn(told, stacklevel=frames_to_the_user())
+    return Paths(torch.stack([c for c, _, _ in each]), torch.tensor([n for _, n, _ in each]))
+
+
+def _fold(rows: Rows, fold: int) -> tuple[Rows, Tensor]:
+    """The rows that count in a fold, and their weights."""
+    share = rows.shares[fold]
+    counted = share > 0
+    offset = None if rows.offset is None else rows.offset[counted]
+    part = rows._replace(
+        X=rows.X[counted], codes=rows.codes[counted], shares=share[:0], offset=offset
+    )
+    return part, share[counted]
 
 
 def _of_fold(
     rows: Rows,
-    fold: int,
+    weight: Tensor,
     alphas: list[float],
     l1_ratio: float,
     settings: Settings,
     dtype: torch.dtype,
-) -> Tensor:
-    """(A, r, p + 1), each from where the one before ended."""
-    share = rows.shares[fold]
-    counted = share > 0
-    X, y, weight = rows.X[counted], rows.codes[counted], share[counted]
-    offset = None if rows.offset is None else rows.offset[counted]
-    model, path = new_model(rows, dtype), []
-    for alpha in alphas:
-        now = replace(settings, penalty=penalty_at(alpha, l1_ratio))
-        train(model, X, y, now, sample_weight=weight, offset=offset, recorded=False)
-        bias = model.weight.new_zeros(len(model.weight)) if model.bias is None else model.bias
-        path.append(torch.cat((model.weight, bias.unsqueeze(1)), dim=1).detach().clone())
-    return torch.stack(path)
+) -> tuple[Tensor, list[int], list[Warning]]:
+    """(A, r, p + 1), each from where the one before ended; epochs; and warnings.
+
+    The latter are returned, since those of another process are lost.
+    """
+    model, path, n_epochs = new_model(rows, dtype), [], []
+    alone = rows.n_classes == 2 and bool((rows.codes == rows.codes[0]).all())
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for alpha in alphas:
+            now = replace(settings, penalty=penalty_at(alpha, l1_ratio))
+            result, _ = train(
+                model,
+                rows.X,
+                rows.codes,
+                now,
+                sample_weight=weight,
+                offset=rows.offset,
+                recorded=False,
+                loss=any_labels(model) if alone else None,
+            )
+            if result.stop_reason == "interrupted":
+                raise KeyboardInterrupt
+            bias = model.weight.new_zeros(len(model.weight)) if model.bias is None else model.bias
+            path.append(torch.cat((model.weight, bias.unsqueeze(1)), dim=1).detach().clone())
+            n_epochs.append(result.n_epochs)
+    return (
+        torch.stack(path),
+        n_epochs,
+        [w.message for w in caught if isinstance(w.message, Warning)],
+    )
 
 
 @torch.no_grad()

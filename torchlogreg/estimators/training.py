@@ -23,6 +23,7 @@ from torchlogreg.fit import FitResult, fit
 from torchlogreg.history import History
 from torchlogreg.hooks.recorder import Recorder
 from torchlogreg.inputs import as_tensor
+from torchlogreg.losses import Loss
 from torchlogreg.objective import Objective
 from torchlogreg.optim import AUTO, choose
 from torchlogreg.penalties import Penalty
@@ -79,6 +80,7 @@ def train(
     offset: Any = None,
     watch: Callable[[Standardizer | None], tuple[Hook, ...]] = lambda columns: (),
     recorded: bool = True,
+    loss: Loss | None = None,
 ) -> tuple[FitResult, History]:
     """Fit ``model``, which takes raw columns before and after.
 
@@ -103,6 +105,8 @@ def train(
         From the standardisation, or None, to more hooks.
     recorded : bool
         Whether every epoch is written down, of a model of standardised columns.
+    loss : callable, optional
+        As in ``fit``.
 
     Returns
     -------
@@ -128,6 +132,7 @@ def train(
             X,
             y,
             optimizer=settings.optimizer if recorded else name,
+            loss=loss,
             penalty=penalty,
             weighting=settings.weighting,
             sample_weight=sample_weight,
@@ -156,12 +161,12 @@ def one_warning() -> Iterator[None]:
         yield
     for entry in caught:
         if isinstance(entry.message, ConvergenceWarning):
-            warnings.warn(FitWarning(str(entry.message)), stacklevel=_frames_to_the_user())
+            warnings.warn(FitWarning(str(entry.message)), stacklevel=frames_to_the_user())
         else:
             warnings.warn_explicit(entry.message, entry.category, entry.filename, entry.lineno)
 
 
-def _frames_to_the_user() -> int:
+def frames_to_the_user() -> int:
     """How far up the first frame is that is not ours, as ``warnings.warn`` in the caller counts."""
     frame, level = sys._getframe(1), 1
     while frame.f_back is not None and frame.f_globals["__name__"].startswith(OURS):
@@ -207,6 +212,11 @@ def _is_at_home(name: Any, X: Tensor) -> bool:
         return False
     largest = float(torch.linalg.vector_norm(X, torch.inf))
     return 1 / EXTREME < largest < EXTREME
+
+
+def any_labels(model: Model) -> Loss:
+    """The model's own loss under another name: rows of one class are no error."""
+    return lambda eta, y: model.nll(eta, y)
 
 
 def has_intercept(model: Model) -> bool:
