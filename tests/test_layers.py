@@ -20,7 +20,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 # A module may import from its own layer and those above it, never from one below.
 LAYERS: list[str] = [
     "columns compressed cumulative data datasets distributed "
-    "disk double_double double_double_functions finite formulas headings history "
+    "disk double_double double_double_functions few_rows finite formulas headings history "
     "log_determinant losses parquet penalties readers sample_weights sparse sparse_inputs targets "
     "threads untrusted whole_files",
     "analytic audit autograd_pass base closed_form combinators configuration design export gram "

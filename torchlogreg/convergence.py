@@ -97,13 +97,19 @@ def close(
     data = problem.data
     few = data.X.numel() <= FEW and data.total is None
     if not failed and separated is None and few and math.isfinite(optimality):
-        kept = replace(problem, data=Batch(data.X.clone(), data.y.clone(), data.sample_weight))
+        kept = replace(problem, data=Batch(_copied(data), data.y.clone(), data.sample_weight))
         text = explain(state, optimality, tol, Diagnosis())
         return Closing(text, reason, lambda: in_order(data_findings(kept, optimizer)))
     unfinished = failed and kind != "separated"
     ending = Ending(optimizer, state.epoch, minibatches, state.weighting.adaptive)
     diagnosis = at_the_end(problem, ending, separated, failed=failed, unfinished=unfinished)
     return Closing(explain(state, optimality, tol, diagnosis), reason, diagnosis)
+
+
+def _copied(data: Batch) -> Tensor:
+    """``X`` as it is now, whatever becomes of it."""
+    few = data.few
+    return data.X.clone() if few is None or not few.holds(data.X) else few.rows
 
 
 def stop_kind(state: FitState) -> str:

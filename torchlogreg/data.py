@@ -12,6 +12,7 @@ from torch import Tensor
 from torchlogreg import distributed
 from torchlogreg.disk import mapped as mapping
 from torchlogreg.disk.mapped import Rooms
+from torchlogreg.few_rows import FewRows
 from torchlogreg.sparse import is_sparse, row_width
 
 GATHERED = 2**25
@@ -43,6 +44,8 @@ class Batch:
         rows are then sums over the ranks too.
     rooms : Rooms or None
         Where ``X`` stays on disk: what is made of its rows then does, too.
+    few : FewRows or None
+        What one product said of few rows; see :mod:`torchlogreg.few_rows`.
     """
 
     X: Tensor
@@ -53,6 +56,7 @@ class Batch:
     squares: Tensor | None = None
     total: int | None = None
     rooms: Rooms | None = None
+    few: FewRows | None = None
 
     @property
     def n(self) -> int:

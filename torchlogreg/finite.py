@@ -86,3 +86,15 @@ def refuse_not_finite(X: Tensor, seen: Tensor) -> None:
     place = None if bool(torch.isfinite(seen.sum())) else first_not_finite(X)
     if place is not None:
         raise NotFiniteError(*place, X[place].item())
+
+
+def finite_rows(tensor: Tensor, name: str) -> Tensor:
+    """``tensor``, or an error that names its first row with NaN or infinity."""
+    if len(tensor) and all(math.isfinite(end) for end in torch.aminmax(tensor)):
+        return tensor
+    wrong = ~torch.isfinite(tensor)
+    if bool(wrong.any()):
+        index = wrong.nonzero()[0].tolist()
+        value = tensor[tuple(index)].item()
+        raise ValueError(f"{name} is not finite in row {index[0]}: {value}; remove such rows")
+    return tensor

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,10 @@ from torchlogreg import distributed
 from torchlogreg.base import Model
 from torchlogreg.data import Batch
 from torchlogreg.disk.mapped import Rooms, is_mapped, shared
-from torchlogreg.finite import BLOCK, NotFiniteError, refuse_not_finite
+from torchlogreg.few_rows import FewRows
+from torchlogreg.finite import BLOCK, NotFiniteError, finite_rows, refuse_not_finite
 from torchlogreg.kernels import column_squares, squares_available
+from torchlogreg.models import LogisticRegression
 from torchlogreg.sample_weights import checked_weights, mean_one_on
 from torchlogreg.sparse_inputs import holds_sparse, sparse_rows
 from torchlogreg.units import sums_of_squares
@@ -82,7 +84,9 @@ def _own_rows(
 ) -> Batch:
     """The rows at hand, under the user's weights as they are."""
     like, on_disk = model.weight, is_mapped(X)
-    X, squares = _checked(X, like, _squares, unseen=unseen and not on_disk)
+    few: list[FewRows] = []
+    look, unseen = partial(_looked_at, model=model, few=few), unseen and not on_disk
+    X, squares = _checked(X, like, look, unseen=unseen)
     n = len(X)
     if X.shape[1] != model.n_features:
         raise ValueError(
@@ -93,11 +97,13 @@ def _own_rows(
     y = as_tensor(y, "the target", like.device)
     if len(y) != n:
         raise ValueError(f"X has {n} rows, but the target has {len(y)}; they must match")
-    y = _target(model, y, rooms) if own_target else _finite(y, "the target")
+    y = _target(model, y, rooms) if own_target else finite_rows(y, "the target")
     if y.is_floating_point():
         y = y.to(like.dtype)
     offset = None if offset is None else _as_offset(offset, n, like)
-    data = Batch(X, y, like.detach(), offset, squares=squares, rooms=rooms)
+    if sample_weight is None and few and rooms is None:
+        return Batch(X, y, few[0].ones, offset, squares=squares, few=few[0])
+    data = Batch(X, y, like.detach(), offset, squares=squares, rooms=rooms, few=(*few, None)[0])
     if sample_weight is None:
         return replace(data, sample_weight=data.room().fill_(1.0))
     weights = as_tensor(sample_weight, "sample_weight", like.device).detach()
@@ -172,6 +178,15 @@ def examined(data: Batch, X: Any) -> Batch:
     return replace(data, squares=squares)
 
 
+def _looked_at(X: Tensor, *, model: Model, few: list[FewRows]) -> Tensor:
+    """Sums of squares of the columns; of few rows of a binary logit what else is asked of them."""
+    made = FewRows.of(X) if type(model) is LogisticRegression else None
+    if made is None:
+        return _squares(X)
+    few.append(made)
+    return made.squares
+
+
 def _squares(X: Tensor) -> Tensor:
     """Sums of squares of the columns, in one read."""
     return column_squares(X) if squares_available(X) else sums_of_squares(X)
@@ -244,19 +259,7 @@ def _as_offset(offset: Any, n: int, like: Tensor) -> Tensor:
     fits = tensor.ndim in (1, 2) and tensor.shape[1:] in {(), (1,), (like.shape[0],)}
     if not fits or len(tensor) != n:
         raise ValueError(f"offset has shape {tuple(tensor.shape)}, but ({n},) is needed")
-    return _finite(tensor, "offset")
-
-
-def _finite(tensor: Tensor, name: str) -> Tensor:
-    """``tensor``, or an error that names its first row with NaN or infinity."""
-    if len(tensor) and all(math.isfinite(end) for end in torch.aminmax(tensor)):
-        return tensor
-    wrong = ~torch.isfinite(tensor)
-    if bool(wrong.any()):
-        index = wrong.nonzero()[0].tolist()
-        value = tensor[tuple(index)].item()
-        raise ValueError(f"{name} is not finite in row {index[0]}: {value}; remove such rows")
-    return tensor
+    return finite_rows(tensor, "offset")
 
 
 def _known_to_torch(array: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ by size.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -121,11 +122,10 @@ class Objective:
         if last is not None and self.remembered.answers(last, batch, self.penalty):
             return last
         self.rows_read += len(batch)
-        with torch.no_grad():
-            small = self.few(batch) if keep else None
-            if small is not None:
-                before = None if last is None or last.logits is None else (last.logits, last.found)
-                return self.remember(batch, *small.evaluate(flat(self.params), before))
+        small = self.few(batch) if keep else None
+        if small is not None:
+            before = None if last is None or last.logits is None else (last.logits, last.found)
+            return self.remember(batch, *small.evaluate(flat(self.params), before))
         args, known = (self.model, self.loss, self.penalty, self.params), last and last.found
         kept, squared = self.remembered.keeps_rows, self.remembered.squares_of(batch) is None
         found = evaluate(*args, batch, known, keep_rows=kept, squared=squared and keep)
@@ -221,19 +221,17 @@ class Closure:
         objective.evaluations += 1
         if eta is None:
             eta = objective.model(batch.X, batch.offset)
-        losses = objective.loss(eta, batch.y)
-        return total(
-            objective.model, objective.penalty, batch, eta, losses, smooth_only=smooth_only
-        )
+        args = (objective.model, objective.penalty, batch, eta, objective.loss(eta, batch.y))
+        return total(*args, smooth_only=smooth_only)
 
-    @torch.no_grad()
-    def rounding(self, value: Tensor) -> Tensor:
-        """Changes of ``value`` that a line search cannot tell from none, a scalar tensor."""
-        ulps = 8 + math.sqrt(self.batch.n) / 4  # of a long sum
-        size, penalty = value.abs() * (ulps * torch.finfo(value.dtype).eps), self.objective.penalty
+    def rounding(self, value: Any) -> Any:
+        """Changes of ``value`` that a line search cannot tell from none; a scalar of its kind."""
+        ulps, penalty = 8 + math.sqrt(self.batch.n) / 4, self.objective.penalty  # of a long sum
+        size = abs(value) * (ulps * torch.finfo(self.objective.model.weight.dtype).eps)
         if penalty is None or not penalty.needs_rows:
             return size
-        return size + penalty.rounding_on(self.objective.model, self.batch)
+        with torch.no_grad():
+            return size + penalty.rounding_on(self.objective.model, self.batch)
 
     def gradient(self) -> Tensor:
         """Gradient of the smooth value, (P,); leaves ``p.grad`` alone."""

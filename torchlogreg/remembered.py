@@ -100,12 +100,18 @@ class Remembered:
         return same and (last.has_rows or not self.keeps_rows)
 
     def keep(
-        self, batch: Batch, penalty: Penalty | None, found: Found, logits: Logits | None
+        self,
+        batch: Batch,
+        penalty: Penalty | None,
+        found: Found,
+        logits: Logits | None,
+        at: list[Tensor] | None = None,
     ) -> Evaluation:
-        """Until the parameters move."""
+        """Until the parameters move; ``at`` is what they are, if somebody has it by them."""
         if found.squares is not None:
             self._see(batch.X, found.squares)
-        at = [p.detach().clone() for p in self._params]
+        if at is None:
+            at = [p.detach().clone() for p in self._params]
         versions = [p._version for p in self._params]
         self._last = evaluation = Evaluation(batch, penalty, at, versions, found, logits)
         return evaluation
@@ -127,10 +133,15 @@ class Remembered:
     def units(self, data: Batch, *, numeric: bool) -> tuple[Units, Tensor]:
         """Units of columns and response, and of the partial derivatives (P,)."""
         if self._units is None or not _same_rows(self._units[0], data):
+            few, params = data.few, self._params
+            fits = few is not None and few.X is data.X and not numeric
+            if few is not None and fits and sum(p.numel() for p in params) == len(few.sizes):
+                self._units = data, Units.of_few(few), few.sizes  # weight and bias
+                return self._units[1:]
             if self.squares_of(data) is None:
                 self._see(data.X, sums_of_squares(data.X))
             units = Units.of(replace(data, squares=self.squares_of(data)), numeric=numeric)
-            self._units = data, units, units.of_partials(self._params, self._model.weight)
+            self._units = data, units, units.of_partials(params, self._model.weight)
         return self._units[1:]
 
     @torch.no_grad()

@@ -3,7 +3,8 @@
 A thousand rows by twenty columns are multiplied with a vector in 4 microseconds; the general way
 to value, gradient and curvature makes a hundred calls of 1 to 5. Here the columns and a row of ones
 for the intercept lie in one matrix, made once, and all parameters in one vector, so that eight
-calls give value and gradient and six more the curvature, penalty included. Nothing cancels:
+calls give value and gradient and six more the curvature, penalty included; where all parameters are
+zero, it is the Gram matrix that :mod:`torchlogreg.few_rows` has made already. Nothing cancels:
 
     u = (1 - 2 y) eta      loss = log(1 + e^u)      slope = (1 - 2 y) / (1 + e^-u)
 
@@ -12,6 +13,7 @@ for labels 0 and 1. Other targets, models and losses take the general way.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -21,17 +23,11 @@ from torch import Tensor, nn
 
 from torchlogreg.base import Model
 from torchlogreg.data import Batch
+from torchlogreg.few_rows import MOST, tiled
 from torchlogreg.losses import Loss, binary_nll
 from torchlogreg.models import LogisticRegression
 from torchlogreg.passes import Found
 from torchlogreg.penalties import L2, Penalty
-
-MOST = 2**17
-"""Entries of ``X`` up to which a second copy of the rows is cheap: 1 MB in float64."""
-
-TILE, WASTE = 12, 3
-"""MKL multiplies matrices of 24 columns in two thirds of the time of 21: up to three columns of
-zeros fill the last tile of twelve."""
 
 
 class Logits(NamedTuple):
@@ -51,7 +47,7 @@ class Look(NamedTuple):
     losses: Tensor
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Small:
     """Rows made ready; see :meth:`of`.
 
@@ -59,18 +55,20 @@ class Small:
     ----------
     batch : Batch
     filled : Tensor, shape (n, m)
-        Columns of ``X``, of ones if there is an intercept, all times ``sign``, and zeros up to
+        Columns of ``X``, of ones if there is an intercept, all times ``sign``, and others up to
         ``m``: what they are multiplied with is ``u``, and their curvature knows no sign.
     design, across : Tensor, shapes (n, P) and (P, n)
-        All but the zeros, and that transposed.
+        The first P of them, and that transposed.
     sign, share : Tensor, shape (n,)
         ``1 - 2 y``; ``sample_weight / n``.
     known : Tensor, shape (n,), or None
         The offset times ``sign``.
     strength : Tensor, shape (P,), or None
         Curvature of the penalty.
-    ridge : Tensor, shape (m, m), or None
-        The same as a diagonal.
+    gram : Tensor, shape (m, m), or None
+        Of the columns, where all rows have the same weight and it is known.
+    even : Logits or None
+        Those of parameters that are all zero, once they were asked for.
     """
 
     batch: Batch
@@ -81,10 +79,10 @@ class Small:
     share: Tensor
     known: Tensor | None = None
     strength: Tensor | None = None
-    ridge: Tensor | None = None
+    gram: Tensor | None = None
+    even: Logits | None = None
 
     @classmethod
-    @torch.no_grad()
     def of(cls, model: Model, loss: Loss, penalty: Penalty | None, batch: Batch) -> Small | None:
         """None where the general way must be taken.
 
@@ -105,35 +103,42 @@ class Small:
             return None
         sign = torch.sub(1, y, alpha=2)
         size = p + (model.bias is not None)
-        tiled = -(-size // TILE) * TILE
-        width = tiled if tiled - size <= WASTE else size
-        filled = X.new_zeros(n, width)
-        torch.mul(X, sign.unsqueeze(1), out=filled[:, :p])
-        if size > p:
-            filled[:, p] = sign
+        filled = _filled(batch, sign, size)
         design = filled[:, :size]
-        parts = (batch, filled, design, design.T, sign, batch.sample_weight / n)
         known = None if batch.offset is None else batch.offset.view(-1) * sign
-        if penalty is None or not penalty.smooth:
-            return cls(*parts, known)
-        ridge = X.new_zeros(width, width)
-        diagonal = ridge.diagonal()
-        diagonal[:p] = penalty.alpha
-        return cls(*parts, known, diagonal[:size].clone(), ridge)
+        strength = None
+        if penalty is not None and penalty.smooth:
+            strength = X.new_zeros(size)
+            strength[:p] = penalty.alpha
+        share, few = batch.sample_weight / n, batch.few
+        gram = None
+        if few is not None and few.holds(X) and few.ones is batch.sample_weight:
+            gram = few.gram
+        return cls(batch, filled, design, design.T, sign, share, known, strength, gram)
 
     def reweighted(self, batch: Batch) -> Small:
         """The same rows under the weights of ``batch``."""
-        return replace(self, batch=batch, share=batch.sample_weight / len(batch))
+        return replace(self, batch=batch, share=batch.sample_weight / len(batch), gram=None)
 
     def evaluate(
         self, theta: Tensor, known: tuple[Logits, Found] | None = None
     ) -> tuple[Found, Logits]:
         """As :func:`torchlogreg.passes.evaluate`; ``known`` is of these rows, whatever weights."""
         if known is None:
-            look, eta = self.look(theta), None
+            look, eta = self._start(theta) or self.look(theta), None
         else:
             look, eta = self.summed(theta, known[0], known[1].losses), known[1].eta
         return self.found(look, eta), look.logits
+
+    def _start(self, theta: Tensor) -> Look | None:
+        """Everything where parameters and scores are all zero."""
+        if self.known is not None or any(theta.tolist()):
+            return None
+        if self.even is None:
+            u = torch.zeros_like(self.sign)
+            self.even = Logits(u, torch.full_like(u, 0.5))
+        losses = torch.full_like(self.sign, math.log(2.0))
+        return self.summed(theta, self.even, losses)
 
     def look(self, theta: Tensor) -> Look:
         """Everything at ``theta`` (P,)."""
@@ -160,14 +165,30 @@ class Small:
 
     def curvature(self, logits: Logits) -> Tensor:
         """Hessian of the smooth value, (P, P)."""
-        bend = torch.sigmoid(-logits.u).mul_(logits.missed).mul_(self.share)
-        left, weighted = self.filled.T, self.filled * bend.unsqueeze(1)
-        if self.ridge is None:
-            matrix = torch.mm(left, weighted)
-        else:
-            matrix = torch.addmm(self.ridge, left, weighted)
         size = self.design.shape[1]
-        return matrix if size == len(matrix) else matrix[:size, :size]
+        if logits is self.even and self.gram is not None:
+            matrix = self.gram * (0.25 / len(self.sign))
+        else:
+            bend = torch.sigmoid(-logits.u).mul_(logits.missed).mul_(self.share)
+            matrix = torch.mm(self.filled.T, self.filled * bend.unsqueeze(1))
+        if size < len(matrix):
+            matrix = matrix[:size, :size]
+        if self.strength is not None:
+            matrix.diagonal().add_(self.strength)
+        return matrix
+
+
+def _filled(batch: Batch, sign: Tensor, size: int) -> Tensor:
+    """Columns, times the signs; ones from the first on that ``X`` has not, if there is room."""
+    X, few, column = batch.X, batch.few, sign.unsqueeze(1)
+    p = X.shape[1]
+    if few is not None and few.holds(X) and few.design.shape[1] == tiled(size):
+        return few.design * column
+    filled = X.new_zeros(len(X), tiled(size))
+    torch.mul(X, column, out=filled[:, :p])
+    if size > p:
+        filled[:, p] = sign
+    return filled
 
 
 def _suits(model: Model, loss: Loss, penalty: Penalty | None, batch: Batch) -> bool:

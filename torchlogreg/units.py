@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from torchlogreg.data import Batch
+from torchlogreg.few_rows import FewRows
 from torchlogreg.sparse import is_sparse
 
 BLOCK = 2**17
@@ -45,6 +46,12 @@ class Units(NamedTuple):
             spread = _spread(data, data.y.to(columns.dtype))
             response = torch.where(spread > 0, spread, response)
         return cls(torch.where(columns > 0, columns, 1.0), response)
+
+    @classmethod
+    def of_few(cls, few: FewRows) -> Units:
+        """The same of few rows and labels: nothing is left to be computed."""
+        sizes = few.sizes
+        return cls(sizes[:-1], sizes.new_ones(()))
 
     def of_partials(self, params: list[nn.Parameter], weight: nn.Parameter) -> Tensor:
         """Units of the partial derivatives by ``params``, (P,): intercepts have the response's."""

@@ -16,7 +16,6 @@ PIVOT = 1e-8
 """Squared pivot of the scaled Hessian below which its inverse has too few digits to prove it."""
 
 
-@torch.no_grad()
 def newton_proves(optimizer: Any, problem: Problem) -> bool:
     """Whether Newton's last iteration proves that a finite optimum exists; False proves nothing.
 
@@ -42,10 +41,11 @@ def newton_proves(optimizer: Any, problem: Problem) -> bool:
     weight, factor = objective.model.weight, done.factor
     if objective.penalty is not None or not factor.pivot > PIVOT or not weight.requires_grad:
         return False
-    squares = objective.units(data).columns.square() * data.n  # (p,)
-    parts = [
-        squares.expand(p.shape) if p is weight else torch.ones_like(p) for p in objective.params
-    ]
-    longest = (torch.cat([part.flatten() for part in parts]) * factor.scale.double() ** 2).sum()
-    bound: Tensor = longest * factor.inverse_trace() * done.slope.double().abs()
-    return bool(bound < SURE**2)  # waits for the device; NaN proves nothing
+    with torch.no_grad():
+        squares = objective.units(data).columns.square() * data.n  # (p,)
+        parts = [
+            squares.expand(p.shape) if p is weight else torch.ones_like(p) for p in objective.params
+        ]
+        longest = (torch.cat([part.flatten() for part in parts]) * factor.scale.double() ** 2).sum()
+        bound: Tensor = longest * factor.inverse_trace() * done.slope.double().abs()
+        return bool(bound < SURE**2)  # waits for the device; NaN proves nothing

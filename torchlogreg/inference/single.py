@@ -13,10 +13,10 @@ from torch import Tensor
 
 from torchlogreg import kernels
 from torchlogreg.data import pieces
+from torchlogreg.few_rows import TILE
 from torchlogreg.inference.rows import CACHED, Problem
 from torchlogreg.kernels import gram, gram_available
 from torchlogreg.losses import binary_nll
-from torchlogreg.small import TILE
 
 
 class Sums(NamedTuple):

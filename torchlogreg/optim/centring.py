@@ -71,9 +71,9 @@ class Centred:
             X = batch.room(batch.X.shape[1]) if batch.mapped else torch.empty_like(batch.X)
             for to, rows in pieces(X, batch.X, size=2**16):
                 torch.sub(rows, centre, out=to)
-            known = replace(batch, X=X)
+            known = replace(batch, X=X, few=None)
         elif known.sample_weight is not batch.sample_weight or known.y is not batch.y:
-            known = replace(batch, X=known.X)
+            known = replace(batch, X=known.X, few=None)
         self.batch = known
         return known
 
@@ -94,7 +94,10 @@ def near_zero(closure: Closure, memory: Centred | None) -> Iterator[tuple[Closur
         ``closure`` itself where no column is far from zero, or no trained intercept can take part.
     """
     model, batch = closure.objective.model, closure.batch
-    if memory is None or memory.X is not batch.X:
+    few = batch.few
+    if few is not None and few.near and few.holds(batch.X):
+        memory = Centred(batch.X, None)
+    elif memory is None or memory.X is not batch.X:
         size = closure.objective.units(closure.data).columns
         memory = Centred.of(batch.X, size, rows=batch)
     if memory.centre is None or not _can_move(model):

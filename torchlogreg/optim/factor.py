@@ -42,9 +42,11 @@ class Factor:
             matrix = matrix + torch.diag(damping * torch.where(diagonal > 0, diagonal, 1.0))
         self._cutoff = cutoff = 10 * len(matrix) * torch.finfo(matrix.dtype).eps
         self._lower, info = torch.linalg.cholesky_ex(matrix)  # 1
-        pivots = self._lower.diagonal().square() / diagonal
-        self.smallest_pivot = pivots.min() * (info == 0)
-        self.singular = not float(self.smallest_pivot) > cutoff  # waits for the device
+        pivots = self._lower.diagonal().square().div_(diagonal)
+        self.smallest_pivot = pivots.min()
+        if int(info):  # waits for the device
+            self.smallest_pivot = torch.zeros_like(self.smallest_pivot)
+        self.singular = not float(self.smallest_pivot) > cutoff
         self._inverse: Tensor | None = None
         if self.singular:
             self._decompose(matrix)  # 2

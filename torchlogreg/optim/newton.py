@@ -16,6 +16,7 @@ from torchlogreg.optim.factor import Factor
 from torchlogreg.optim.polish import can_polish, polish_
 from torchlogreg.optim.requirements import our_closure
 from torchlogreg.optim.settling import CLOSE, SETTLED, Pace, Settled
+from torchlogreg.optim.stepping import quiet_step
 from torchlogreg.optim.trials import Trial, Trials, dot, set_
 from torchlogreg.small import flat
 
@@ -96,7 +97,7 @@ class Newton(Optimizer):
             raise ValueError(f"Newton needs lr > 0 and damping >= 0, not {lr=}, {damping=}")
         super().__init__(params, {"lr": lr, "damping": damping})
 
-    @torch.no_grad()
+    @quiet_step
     def step(self, closure: Any = None) -> Tensor:  # type: ignore[override]
         """One iteration; returns the value before it, as torch's optimizers do."""
         asked = our_closure(closure, self)
@@ -164,7 +165,7 @@ def newton_iteration(closure: Closure, lr: float = 1.0, damping: float = 0.0) ->
     if not fall < 0:  # no curvature left, as on rows of certain error: steepest descent
         direction, fall = -gradient, -float(gradient.square().sum())
     trials, start = Trials(closure), Trial(flat(closure.params), value, gradient)
-    rounding = float(closure.rounding(found.value))
+    rounding = float(closure.rounding(value))
     length, end = _search(trials, start, direction, fall, lr, rounding)  # 4
     if length == lr == 1 and -fall > EARLY * abs(value):
         end = _stretched(trials, start, end, direction, fall)  # 5
@@ -203,7 +204,7 @@ def backtrack(
     """Move along ``direction`` by the first of step, step/2, ... that is good enough, or not."""
     trials = Trials(closure)
     start = Trial(flat(closure.params), float(value), closure.gradient())
-    rounding = float(closure.rounding(value))
+    rounding = float(closure.rounding(start.value))
     trials.stay(_search(trials, start, direction, float(slope), step, rounding)[1])
 
 

@@ -58,22 +58,26 @@ class Trials:
     def stay(self, trial: Trial) -> None:
         """Move the parameters there; what is known of the place is remembered."""
         closure, known = self._closure, trial.known
-        set_(closure.params, trial.theta)
+        at = set_(closure.params, trial.theta)
         if known is None or closure.batch is not closure.data:
             return
         if isinstance(known, Found):
             closure.objective.remember(closure.batch, known)
         elif self.small is not None:
-            closure.objective.remember(closure.batch, self.small.found(known), known.logits)
+            found, penalty = self.small.found(known), closure.objective.penalty
+            closure.objective.remembered.keep(closure.batch, penalty, found, known.logits, at)
 
 
-def set_(params: list[nn.Parameter], values: Tensor) -> None:
-    """Set ``params`` to flat ``values`` (P,)."""
-    start = 0
+def set_(params: list[nn.Parameter], values: Tensor) -> list[Tensor]:
+    """Set ``params`` to flat ``values`` (P,); the parts of these, in the shapes of those."""
+    start, parts = 0, []
     for p in params:
         size = p.numel()
-        p.copy_(values[start : start + size].view_as(p))
+        part = values[start : start + size].view(p.shape)
+        p.copy_(part)
+        parts.append(part)
         start += size
+    return parts
 
 
 def dot(a: Tensor, b: Tensor) -> float:
