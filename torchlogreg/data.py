@@ -19,6 +19,9 @@ GATHERED = 2**25
 """Entries of ``X`` on all ranks, 256 MB in float64, of which each may have a copy: exact solutions,
 doubled precision and tests for separation look at every row many times."""
 
+PIECE = 2**18
+"""Mapped rows that are computed with together: 2 MB for each number a row in float64."""
+
 SPARSE = 2**22
 """Entries of sparse rows that a block may have in any case: where nothing dense is made of them, it
 is numbers a row that fill memory."""
@@ -99,6 +102,28 @@ class Batch:
             return self.rooms.tensor(shape, dtype)
         return torch.empty(shape, dtype=dtype, device=self.X.device)
 
+    def each(self, work: Callable[..., Tensor], *parts: Tensor | None) -> Tensor:
+        """``work(*parts)``, (n, ...), which needs no other row for any.
+
+        Of mapped rows piece by piece onto disk: nothing of their number is made in memory.
+        """
+        if self.rooms is None:
+            return work(*parts)
+        first = work(*_rows_of(parts, slice(0, 1)))
+        found = self.room(*first.shape[1:], dtype=first.dtype)
+        for start in range(0, len(self), PIECE):
+            rows = slice(start, start + PIECE)
+            found[rows] = work(*_rows_of(parts, rows))
+        return found
+
+    def sum_of(self, work: Callable[..., Tensor], *parts: Tensor | None) -> Tensor:
+        """``work(*parts)``, a sum over these rows, over those of all ranks; bounded likewise."""
+        size = len(self) if self.rooms is None else PIECE
+        found = work(*_rows_of(parts, slice(0, size)))
+        for start in range(size, len(self), size):
+            found = found + work(*_rows_of(parts, slice(start, start + size)))
+        return self.summed(found)
+
     def __len__(self) -> int:
         return self.X.shape[0]
 
@@ -131,6 +156,10 @@ class Batch:
     def reweighted(self, sample_weight: Tensor) -> Batch:
         """The same rows under other weights; nothing is copied."""
         return replace(self, sample_weight=sample_weight, index=None)
+
+
+def _rows_of(parts: tuple[Tensor | None, ...], which: slice) -> list[Tensor | None]:
+    return [None if part is None else part[which] for part in parts]
 
 
 def _taken(rows: Tensor, index: Tensor | slice) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from torchlogreg.data import Batch, of_pieces, pieces
+from torchlogreg.data import Batch, of_pieces
 from torchlogreg.inputs import refuse_one_class
 from torchlogreg.sample_weights import checked_weights, mean_one_on
 from torchlogreg.state import FitState
@@ -46,15 +46,13 @@ def reweight(state: FitState, before: Asked | None) -> Asked:
         return before
     memory, weighting = None if before is None else before.memory, state.weighting
     data, own = state.data, state.own_weight
-    snapshot = Snapshot(data.y, eta, losses, _predicted(state, eta), memory, own)
+    snapshot = Snapshot(data.y, eta, losses, data.each(state.model.predict, eta), memory, own)
     if data.total is not None or data.mapped:
         snapshot = snapshot._replace(summed=data.summed, n_classes=state.model.n_classes)
     if data.mapped:
         snapshot = snapshot._replace(room=lambda dtype: data.room(dtype=dtype))
     updated = weighting.update(snapshot)
-    new = snapshot.each(
-        lambda _, own, factor: own * factor, own, weighting.factor(updated, snapshot)
-    )
+    new = data.each(torch.mul, own, weighting.factor(updated, snapshot))
     low, high = torch.aminmax(new)  # NaN is both
     low, high = data.least(low), data.largest(high)
     if not bool((low >= 0) & (high > 0) & (high < torch.inf)):  # waits for the device
@@ -69,17 +67,6 @@ def reweight(state: FitState, before: Asked | None) -> Asked:
     state.weight_change = data.largest(_furthest(new, data.sample_weight))
     state.data = data.reweighted(new)
     return Asked(updated, eta, False)
-
-
-def _predicted(state: FitState, eta: Tensor) -> Tensor:
-    """Classes, or means, (n,); of mapped rows on disk, as they are."""
-    predict, data = state.model.predict, state.data
-    if not data.mapped:
-        return predict(eta)
-    found = data.room(dtype=predict(eta[:1]).dtype)
-    for part, own in pieces(found, eta):
-        part.copy_(predict(own))
-    return found
 
 
 def _furthest(new: Tensor, old: Tensor) -> Tensor:

@@ -92,8 +92,8 @@ class Snapshot(NamedTuple):
         return (slice(start, start + PIECE) for start in range(0, len(self.losses), PIECE))
 
     def _rows(self, which: slice) -> Snapshot:
-        parts = {k: v[which] for k, v in self._asdict().items() if isinstance(v, Tensor)}
-        return self._replace(**parts, summed=_itself, room=None)
+        fields: list[Any] = [part[which] if isinstance(part, Tensor) else part for part in self]
+        return Snapshot(*fields)._replace(summed=_itself, room=None)
 
 
 class Weighting(ABC):

@@ -188,6 +188,7 @@ def _known(state: FitState) -> dict[str, Any]:
         "X": data.X,
         "y": data.y,
         "offset": data.offset,
+        "rooms": data.rooms,
         "own_weight": state.own_weight,
         "data": data,
         "penalty": objective.penalty,

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torchlogreg.data import Batch
+from torchlogreg.data import Batch, pieces
 from torchlogreg.diagnostics.cone import Floats
 from torchlogreg.diagnostics.wording import label, listed
 from torchlogreg.models import OrdinalRegression
@@ -87,11 +87,11 @@ class Problem:
             return ()
         if y.ndim == 1 and y.is_floating_point():
             return ()  # binary: make_data has refused a single class
-        counted = self.data.sample_weight > 0
-        if y.ndim == 2:
-            present = (y[counted] > 0).sum(dim=0)
-        else:
-            present = torch.bincount(y[counted], minlength=K)
+        present = torch.zeros(K, dtype=torch.int64, device=y.device)
+        for part, weight in pieces(y, self.data.sample_weight):
+            part = part[weight > 0]
+            rows = (part > 0).sum(0) if y.ndim == 2 else torch.bincount(part, minlength=K)
+            present += rows
         present = self.data.summed(present) > 0
         return tuple((~present).nonzero().flatten().tolist())
 
@@ -130,7 +130,7 @@ class Problem:
             return None
         data = self.data
         if not bool((data.sample_weight == 1).all()):
-            data = data.reweighted(torch.ones_like(data.sample_weight))
+            data = data.reweighted(data.room().fill_(1.0))
         sums = self.objective.remembered.moments(data)
         matrix, size = sums.gram, sums.gram.diagonal()
         if self.has_intercept:

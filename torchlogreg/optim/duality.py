@@ -13,6 +13,8 @@ condition ``sum_i c_i v_i = 0`` holds, cost no pass over the rows.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -62,44 +64,52 @@ def duality_gap(closure: Closure) -> float:
     ridge = penalty.curvature(weight)[0]  # type: ignore[union-attr]
     if bool((kink + ridge <= 0).any()):  # nothing bounds such a weight, and no dual the objective
         return float("inf")
-    share = batch.sample_weight / batch.n
-    eta, y = found.eta.squeeze(1), batch.y
-    v = -_slopes(closure, eta, y)
+    eta, y, share = found.eta.squeeze(1), batch.y, batch.sample_weight
+    v = batch.each(partial(_ascent, closure), eta, y)
     z, off = -found.gradient[: weight.numel()], torch.zeros_like(kink)
     free = model.bias is not None and model.bias.requires_grad
     if free:  # 1
-        v, off = _balanced(batch, v, share, objective.units(closure.data).columns.to(v))
+        v, off = _balanced(batch, v, objective.units(closure.data).columns.to(v))
     shrunk = _shrink(z.abs() + off, kink, ridge)  # 2
-    v, z_most = shrunk * v, shrunk * (z.abs() + off)
-    fixed = model.from_scores(torch.zeros_like(found.eta), batch.offset).squeeze(1)
-    fixed = fixed - model.bias if free and model.bias is not None else fixed
-    rows = _fenchel(closure, eta, y, v) + v * (fixed - eta)  # 3
+    z_most = shrunk * (z.abs() + off)
+
+    def above(eta: Tensor, y: Tensor, v: Tensor, share: Tensor, offset: Tensor | None) -> Tensor:
+        v, none = shrunk * v, torch.zeros_like(eta).unsqueeze(1)
+        fixed = model.from_scores(none, offset).squeeze(1)
+        fixed = fixed - model.bias if free and model.bias is not None else fixed
+        return torch.dot(share / batch.n, _fenchel(closure, eta, y, v) + v * (fixed - eta))
+
+    rows = batch.sum_of(above, eta, y, v, share, batch.offset)  # 3
     over = (z_most - kink).clamp(min=0)
     held = torch.where(ridge > 0, over.square() / (2 * torch.where(ridge > 0, ridge, 1.0)), 0.0)
-    gap = batch.summed(torch.dot(share, rows)) + penalty.value(weight) + held.sum()  # type: ignore[union-attr]
+    gap = rows + penalty.value(weight) + held.sum()  # type: ignore[union-attr]
     return max(float(gap), 0.0)
 
 
-def _slopes(closure: Closure, eta: Tensor, y: Tensor) -> Tensor:
+def _ascent(closure: Closure, eta: Tensor, y: Tensor) -> Tensor:
+    """Minus the slopes."""
     if closure.objective.loss is squared_error:
-        return 2 * (eta - y)
-    return (1 - y) * torch.sigmoid(eta) - y * torch.sigmoid(-eta)
+        return 2 * (y - eta)
+    return y * torch.sigmoid(-eta) - (1 - y) * torch.sigmoid(eta)
 
 
-def _balanced(batch: Batch, v: Tensor, share: Tensor, unit: Tensor) -> tuple[Tensor, Tensor]:
+def _balanced(batch: Batch, v: Tensor, unit: Tensor) -> tuple[Tensor, Tensor]:
     """``v`` with weighted sum zero, and how much ``X' (c v)`` may have moved, (p,).
 
     By Cauchy and Schwarz ``|sum_i t_i x_ij| <= sqrt(n sum t_i^2)`` times the column's unit.
     """
-    weighted = share * v
-    total = batch.summed(weighted.sum())
-    heavy = (weighted * total) > 0  # those of the larger side
-    side, squares = batch.summed(
-        torch.stack((weighted[heavy].sum(), weighted[heavy].square().sum()))
-    )
+    weighted = batch.each(lambda v, own: v * (own / batch.n), v, batch.sample_weight)
+    total = batch.sum_of(torch.sum, weighted)
+
+    def heavy(weighted: Tensor) -> Tensor:
+        side = weighted[weighted * total > 0]  # the larger one
+        return torch.stack((side.sum(), side.square().sum()))
+
+    side, squares = batch.sum_of(heavy, weighted)
     part = total / torch.where(side == 0, 1.0, side)
     moved = part * squares.sqrt() * batch.n**0.5
-    return torch.where(heavy, (1 - part) * v, v), moved.abs() * unit
+    even = batch.each(lambda v, w: torch.where(w * total > 0, (1 - part) * v, v), v, weighted)
+    return even, moved.abs() * unit
 
 
 def _shrink(z: Tensor, kink: Tensor, ridge: Tensor) -> Tensor:

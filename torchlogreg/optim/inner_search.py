@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from torchlogreg.optim.column_descent import Bowl, can_sweep, descend
 from torchlogreg.optim.metric import Metric
 from torchlogreg.optim.newton import move_
 from torchlogreg.optim.proximal_quadratic import minimise, soft_threshold
-from torchlogreg.optim.working_set import Entries, slopes_at
+from torchlogreg.optim.working_set import Entries, slopes_of
 from torchlogreg.passes import total
 
 STEPS = 30
@@ -133,27 +134,34 @@ def search_(
 def _here(closure: Closure, scores: Tensor) -> Place:
     """What there is to know at the current parameters."""
     objective, batch = closure.objective, closure.batch
-    eta = objective.model.from_scores(scores, batch.offset)
-    losses, by_eta = slopes_at(objective.loss, eta, batch.y)
+    eta = batch.each(objective.model.from_scores, scores, batch.offset)
+    losses, by_eta = slopes_of(objective.loss, eta, batch)
     value = total(objective.model, objective.penalty, batch, eta, losses)
     objective.evaluations += 1
-    share = (batch.sample_weight / batch.n).unsqueeze(1)
-    return Place(scores, eta, by_eta * share, value)
+    by_eta = batch.each(
+        lambda own, weight: own * (weight / batch.n).unsqueeze(1), by_eta, batch.sample_weight
+    )
+    return Place(scores, eta, by_eta, value)
+
+
+def _ahead(step: float, scores: Tensor, way: Tensor) -> Tensor:
+    return scores + step * way
 
 
 def _rounding(closure: Closure, place: Place) -> float:
     """Violation that rounding leaves, in units: that of slopes, and of a numeric ``eta``."""
     batch = closure.batch
-    size = (batch.summed(place.by_eta.square().sum()) * batch.n) ** 0.5
+    size = (batch.sum_of(lambda own: own.square().sum(), place.by_eta) * batch.n) ** 0.5
     if closure.objective.loss is squared_error:
-        size = size + 2 * batch.largest(place.eta.abs().max())
+        size = size + 2 * batch.largest(torch.linalg.vector_norm(place.eta, torch.inf))
     return 4 * torch.finfo(size.dtype).eps * float(size)
 
 
 def _gradient(closure: Closure, metric: Metric, chosen: WorkingSet, place: Place) -> Tensor:
     """Derivatives of the losses' mean by the entries and the intercepts, (m,)."""
     model = closure.objective.model
-    by_weight = metric.columns.against(place.by_eta @ mix_matrix(model), chosen.entries)
+    by_scores = closure.batch.each(partial(torch.matmul, other=mix_matrix(model)), place.by_eta)
+    by_weight = metric.columns.against(by_scores, chosen.entries)
     by_intercepts = intercept_jacobian(model).T @ place.by_eta.sum(0)
     return closure.batch.summed(torch.cat((by_weight, by_intercepts)))
 
@@ -183,7 +191,7 @@ def _step_(
     rounding = closure.rounding(place.value)
     for _ in range(40):  # 3
         move_(params, start, direction, step)
-        there = _here(closure, place.scores + step * scores)
+        there = _here(closure, closure.batch.each(partial(_ahead, step), place.scores, scores))
         hoped = step * fall + _kinks(closure) - held
         if bool(there.value - place.value <= 1e-4 * hoped + rounding):  # NaN is refused
             return Move(there, step * way, step**2 * bent)

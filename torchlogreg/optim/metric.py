@@ -68,8 +68,11 @@ class Metric:
         objective = closure.objective
         R, J = mix_matrix(objective.model), intercept_jacobian(objective.model)
         if self.C is None:
-            share = self.batch.sample_weight / self.batch.n
-            self.C = curvatures(objective.loss, eta, self.batch.y) * share[:, None, None]
+            batch, loss = self.batch, objective.loss
+            self.C = batch.each(
+                lambda eta, y, own: curvatures(loss, eta, y) * (own / batch.n)[:, None, None],
+                *(eta, batch.y, batch.sample_weight),
+            )
         dtype = self.unit.dtype if self.fine else torch.float32
         R, J = R.to(dtype), J.to(dtype)
         if R.shape[1] == 1 and self.columns.fetch(entries.feature):

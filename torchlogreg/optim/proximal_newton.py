@@ -118,7 +118,7 @@ class ProximalNewton(Optimizer):
         known = self._memory
         unit = closure.objective.units(closure.data).columns
         if known is None or known.columns.X is not closure.batch.X:
-            known = Metric(Columns(closure.batch.X, closure.batch.n), closure.batch, unit)
+            known = Metric(Columns(closure.batch), closure.batch, unit)
         elif known.batch is not closure.batch:
             known = Metric(known.columns, closure.batch, unit)
         self._memory = known
@@ -128,8 +128,8 @@ class ProximalNewton(Optimizer):
 def _intercepts_alone(closure: Closure) -> Tensor:
     """``eta`` where all of ``weight`` is zero."""
     model, batch = closure.objective.model, closure.batch
-    scores = batch.X.new_zeros(len(batch), len(model.weight))
-    return model.from_scores(scores, batch.offset)
+    scores = batch.room(len(model.weight)).zero_()
+    return batch.each(model.from_scores, scores, batch.offset)
 
 
 def _shape_of_penalty(closure: Closure) -> tuple[Tensor, Tensor]:

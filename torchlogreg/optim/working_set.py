@@ -7,6 +7,7 @@ while the optimizer lives.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from torchlogreg.closed_form import has_slopes, losses_and_slopes
 from torchlogreg.curvature import intercept_jacobian, mix_matrix
+from torchlogreg.data import PIECE, Batch, pieces
 from torchlogreg.kernels import columns, columns_available
 from torchlogreg.losses import Loss
 from torchlogreg.objective import Closure
@@ -48,14 +50,13 @@ class Columns:
 
     Parameters
     ----------
-    X : Tensor, shape (n, p)
-    n : int, optional
-        Rows of all ranks, which must keep the same columns. Default: those of ``X``.
+    batch : Batch
+        Of several ranks, all must keep the same columns.
     """
 
-    def __init__(self, X: Tensor, n: int | None = None) -> None:
-        self.X = X
-        self.n = len(X) if n is None else n
+    def __init__(self, batch: Batch) -> None:
+        X = batch.X
+        self.X, self.n, self.rooms = X, batch.n, batch.rooms
         self.place = torch.full((X.shape[1],), -1, device=X.device)  # of a feature, or -1
         self.pieces: list[Tensor] = []
         self.kept = 0
@@ -118,7 +119,7 @@ class Columns:
         if not self.fetch(entries.feature):
             whole = values.new_zeros(r, self.X.shape[1])
             whole[entries.row, entries.feature] = values
-            return self.X @ whole.T
+            return self._product(whole)
         used = values.new_zeros(r, self.kept)
         used[entries.row, self.place[entries.feature]] = values
         return self._scores(used)
@@ -127,10 +128,17 @@ class Columns:
         """``X @ weight.T`` (n, r) from the columns whose weights are not all zero."""
         features = weight.any(0).nonzero().squeeze(1)  # waits for the device
         if not self.fetch(features):
-            return self.X @ weight.T
+            return self._product(weight)
         used = weight.new_zeros(weight.shape[0], self.kept)
         used[:, self.place[features]] = weight[:, features]
         return self._scores(used)
+
+    def _product(self, weight: Tensor) -> Tensor:
+        """``X @ weight.T`` (n, r); of mapped rows onto disk."""
+        if self.rooms is None:
+            return self.X @ weight.T
+        found = self.rooms.tensor((len(self.X), len(weight)), weight.dtype)
+        return torch.matmul(self.X, weight.T, out=found)
 
     def _scores(self, used: Tensor) -> Tensor:
         """From a matrix (r, kept) of weights."""
@@ -147,15 +155,27 @@ def found_at(closure: Closure, eta: Tensor) -> Found:
     model, penalty = objective.model, objective.penalty
     if penalty is not None and penalty.needs_rows:
         return evaluate(model, objective.loss, penalty, objective.params, batch)
-    losses, by_eta = slopes_at(objective.loss, eta, batch.y)
-    by_eta = by_eta * batch.sample_weight[:, None]
+    losses, by_eta = slopes_of(objective.loss, eta, batch)
+    by_eta = batch.each(lambda own, weight: own * weight[:, None], by_eta, batch.sample_weight)
     gradient = intercept_jacobian(model).T @ by_eta.sum(0)
     if model.weight.requires_grad:
-        by_weight = (by_eta @ mix_matrix(model)).T @ batch.X
+        by_scores = batch.each(partial(torch.matmul, other=mix_matrix(model)), by_eta)
+        by_weight = by_scores.T @ batch.X
         gradient = torch.cat((by_weight.flatten(), gradient))
     objective.rows_read += len(batch)
     loss_sum = torch.dot(batch.sample_weight, losses)
     return finished(model, penalty, batch, loss_sum, gradient, eta, losses)
+
+
+def slopes_of(loss: Loss, eta: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    """:func:`slopes_at` of a batch; of mapped rows onto disk."""
+    if not batch.mapped:
+        return slopes_at(loss, eta, batch.y)
+    losses, by_eta = batch.room(), batch.room(*eta.shape[1:])
+    for *into, part, y in pieces(losses, by_eta, eta, batch.y, size=PIECE):
+        for there, found in zip(into, slopes_at(loss, part, y), strict=True):
+            there.copy_(found)
+    return losses, by_eta
 
 
 def slopes_at(loss: Loss, eta: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
