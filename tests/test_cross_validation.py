@@ -160,6 +160,7 @@ def test_inference_is_that_of_the_fit_to_all_rows() -> None:
         fitted.infer()
     own = LogisticClassifier(penalty=L2(fitted.alpha_)).fit(X, y).infer(allow_penalty=True)
     assert np.array_equal(fitted.infer(allow_penalty=True).bse, own.bse)
+    assert fitted.summary(allow_penalty=True) == str(own.summary())
 
 
 @pytest.mark.parametrize(("n", "n_classes"), [(1500, 2), (900, 3), (60, 3)])

@@ -14,7 +14,7 @@ from sklearn.base import clone
 from sklearn.metrics import log_loss
 from test_estimators import ESTIMATORS, noisy, target_for
 
-from torchlogreg.estimators import LogisticClassifier
+from torchlogreg.estimators import LogisticClassifier, LogisticClassifierCV
 
 callback = pytest.importorskip("sklearn.callback")
 
@@ -130,3 +130,32 @@ def test_clones_and_pickles_keep_callbacks_and_tensors_are_shown_as_tensors() ->
     assert not hasattr(estimator, "_callback_fit_ctx")
     watch.shown.clear()
     assert pickle.loads(pickle.dumps(estimator)).n_iter_ == estimator.n_iter_
+
+
+def test_a_path_shows_its_parts_and_the_epochs_of_the_last_fit() -> None:
+    X, y = noisy(2)
+    watch = Watch()
+    settings: dict[str, Any] = {"alphas": [0.1, 0.01], "l1_ratios": [0, 1], "cv": 2}
+    found = LogisticClassifierCV(**settings).set_callbacks(watch).fit(X, y, 1.0 + y)
+    parts = [(when, name) for name in ("path", "path", "refit") for when in ("begin", "end")]
+    assert watch.calls == [
+        ("setup", ""),
+        ("begin", "fit"),
+        *parts,
+        ("end", "fit"),
+        ("teardown", ""),
+    ]
+    assert np.array_equal(watch.shown[0][1]["sample_weight"], 1.0 + y)
+    assert np.array_equal(found.coef_, LogisticClassifierCV(**settings).fit(X, y, 1.0 + y).coef_)
+    assert [c for c in clone(found).set_callbacks().fit(X, y).__dict__ if "callback" in c] == []
+
+
+def test_the_progress_bar_of_a_path_goes_down_to_the_last_fit() -> None:
+    pytest.importorskip("rich")
+    X, y = noisy(2)
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        path = LogisticClassifierCV(alphas=[0.1, 0.01], cv=2, refit=True)
+        path.set_callbacks(callback.ProgressBar()).fit(X, y)
+    text = printed.getvalue()
+    assert "LogisticClassifierCV" in text and "refit" in text and "100%" in text

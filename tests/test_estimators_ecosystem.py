@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from sklearn.datasets import load_iris
 from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from test_estimators import noisy
 
 from torchlogreg import compat
 from torchlogreg.estimators import (
@@ -24,6 +26,7 @@ from torchlogreg.estimators import (
     LogisticClassifierCV,
     OrdinalClassifier,
 )
+from torchlogreg.hooks import Recorder
 
 CLASSIFIERS = {
     "logistic": lambda: LogisticClassifier(penalty="l2", alpha=0.01),
@@ -173,3 +176,27 @@ def test_weights_below_zero_are_refused_in_scikit_learns_words(rows: Any) -> Non
     X, y, _ = rows
     with pytest.raises(ValueError, match="Negative values in data passed to `sample_weight`"):
         compat.LogisticRegression().fit(X, y, -np.ones(len(y)))
+
+
+def test_hooks_have_names_and_are_new_for_every_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    X, y = noisy(2)
+    monkeypatch.chdir(tmp_path)
+    recorder = Recorder()
+    classifier = LogisticClassifier(hooks=["tensorboard", "stop_on_non_finite", recorder])
+    copied = clone(classifier)
+    for _ in range(2):
+        classifier.fit(X, y)
+    assert len(recorder.history) >= classifier.n_iter_
+    folders = list((tmp_path / "runs").iterdir())
+    assert len(folders) == 2 and all(list(folder.iterdir()) for folder in folders)
+    assert [h if isinstance(h, str) else type(h) for h in copied.hooks] == [
+        "tensorboard",
+        "stop_on_non_finite",
+        Recorder,
+    ]
+    plain = LogisticClassifier().fit(X, y)
+    assert np.array_equal(LogisticClassifier(hooks="progress").fit(X, y).coef_, plain.coef_)
+    with pytest.raises(ValueError, match="unknown hook 'progres'; the names are progress"):
+        LogisticClassifier(hooks=["progres"]).fit(X, y)

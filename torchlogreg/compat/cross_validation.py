@@ -43,6 +43,7 @@ from torchlogreg.compat.scoring import HeldOut
 from torchlogreg.compat.search import search
 from torchlogreg.compat.solve import Coefficients, Problem
 from torchlogreg.compat.tensors import as_array
+from torchlogreg.estimators.labels import sorted_classes
 
 
 class LogisticRegressionCV(LogisticRegression):
@@ -229,7 +230,7 @@ intercept_scaling, random_state
             accept_large_sparse=self.solver not in NARROW,
         )
         check_classification_targets(y)
-        self.classes_, codes = np.unique(y, return_inverse=True)
+        self.classes_, codes = sorted_classes(y)
         self._check_classes()
         if isinstance(self.class_weight, Mapping):
             if not self.class_weight.keys() <= set(self.classes_):

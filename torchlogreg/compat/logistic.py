@@ -29,6 +29,7 @@ from torchlogreg.compat.solve import (
 from torchlogreg.compat.solvers import SOLVERS
 from torchlogreg.compat.tensors import as_array, like
 from torchlogreg.estimators.callbacks import CallbackSupportMixin, managed, watching
+from torchlogreg.estimators.labels import sorted_classes
 from torchlogreg.estimators.training import FitWarning
 
 NARROW = ("liblinear", "sag", "saga")
@@ -173,7 +174,7 @@ class LogisticRegression(
             accept_large_sparse=self.solver not in NARROW,
         )
         check_classification_targets(y)
-        self.classes_, codes = np.unique(y, return_inverse=True)
+        self.classes_, codes = sorted_classes(y)
         self._check_classes()
         weights = self._weights(X, y, codes, sample_weight)
         problem = Problem(X, codes, len(self.classes_), weights, strength, self._form())

@@ -16,6 +16,7 @@ from torchlogreg.combinators import Product, Rule
 from torchlogreg.diagnostics import Diagnosis
 from torchlogreg.estimators.callbacks import CallbackSupportMixin, managed, watching
 from torchlogreg.estimators.chunks import Online, begin, learn
+from torchlogreg.estimators.hook_names import hooks_of
 from torchlogreg.estimators.labels import names_of
 from torchlogreg.estimators.memory import Given, Remembers
 from torchlogreg.estimators.output import like
@@ -27,7 +28,6 @@ from torchlogreg.history import History
 from torchlogreg.names import penalty_of, weighting_of
 from torchlogreg.optim import AUTO
 from torchlogreg.penalties import Penalty
-from torchlogreg.settings import checked_hooks
 from torchlogreg.state import Hook
 from torchlogreg.weighting import Weighting
 
@@ -50,8 +50,9 @@ class Estimator(Remembers, Reads, CallbackSupportMixin, BaseEstimator, ABC):  # 
         default, or None: chosen.
     weighting : {"none", "boost", "class_mean", "balanced", "focal"}, Weighting or callable
         Default: none.
-    hooks : iterable of Hook
-        They see the model on standardised columns, as the optimizer does.
+    hooks : iterable of Hook or of {"progress", "stop_on_non_finite", "tensorboard"}, or a name
+        They see the model on standardised columns, as the optimizer does. Those that are named are
+        made anew for every fit; TensorBoard's write to a new folder below ``runs``.
     fit_intercept : bool
     max_epochs, tol, batch_size
         As in ``fit``.
@@ -79,7 +80,7 @@ class Estimator(Remembers, Reads, CallbackSupportMixin, BaseEstimator, ABC):  # 
         l1_ratio: float = 0.5,
         optimizer: str | Callable[..., Any] | None = AUTO,
         weighting: str | Weighting | Rule | None = None,
-        hooks: Iterable[Hook] = (),
+        hooks: str | Iterable[str | Hook] = (),
         fit_intercept: bool = True,
         max_epochs: int = 1000,
         tol: float = 1e-6,
@@ -197,7 +198,7 @@ class Estimator(Remembers, Reads, CallbackSupportMixin, BaseEstimator, ABC):  # 
             batch_size=self.batch_size,
             max_epochs=self.max_epochs,
             tol=self.tol,
-            hooks=checked_hooks(self.hooks),
+            hooks=hooks_of(self.hooks),
             generator=generator,
             facts=self._facts(),
         )

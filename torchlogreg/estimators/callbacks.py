@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
 from torchlogreg.estimators.rescaled import fold_
@@ -22,7 +23,7 @@ except ImportError:  # scikit-learn before 1.9
         return method
 
 
-__all__ = ["CallbackSupportMixin", "Epochs", "managed", "watching"]
+__all__ = ["CallbackSupportMixin", "Epochs", "Tasks", "managed", "watching"]
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -89,6 +90,49 @@ class Epochs(Hook):
             fold_(model, self._columns)
         fitted: dict[str, Any] = self._estimator._published(model, self._shown["X"])
         return fitted
+
+
+class Tasks:
+    """The parts of a fit that is made of other fits, each a task of scikit-learn's callbacks.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Whose fit it is.
+    X, y : array
+        As the user gave them.
+    metadata : dict
+        ``sample_weight`` and ``offset``; None is left out.
+    n_tasks : int
+    """
+
+    def __init__(
+        self, estimator: Any, X: Any, y: Any, metadata: dict[str, Any], n_tasks: int
+    ) -> None:
+        given = {name: value for name, value in metadata.items() if value is not None}
+        self._shown = {"estimator": estimator, "X": X, "y": y, "metadata": given or None}
+        self._root: Any = None
+        if getattr(estimator, "_skl_callbacks", None):
+            self._root = estimator._init_callback_context(max_subtasks=n_tasks)
+            self._root.call_on_fit_task_begin(**self._shown)
+
+    @contextmanager
+    def task(self, name: str, part: Any = None) -> Iterator[None]:
+        """One of them; callbacks that go down to parts are those of the estimator ``part`` too."""
+        if self._root is None:
+            yield
+            return
+        context = self._root.subcontext(task_name=name)
+        inside = nullcontext() if part is None else context.propagate_callback_context(part)
+        with inside:
+            context.call_on_fit_task_begin(**self._shown)
+            yield
+        context.call_on_fit_task_end(**self._shown)
+
+    def end(self) -> None:
+        """The whole fit is done."""
+        if self._root is not None:
+            self._root.call_on_fit_task_end(**self._shown)
 
 
 def watching(

@@ -14,6 +14,7 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from torchlogreg.estimators.callbacks import CallbackSupportMixin, Tasks, managed
 from torchlogreg.estimators.cross_validation_batched import Rows
 from torchlogreg.estimators.cross_validation_folds import (
     checked_ratios,
@@ -37,7 +38,12 @@ from torchlogreg.estimators.placement import dtype_of
 from torchlogreg.optim import AUTO
 
 
-class LogisticClassifierCV(Delegates, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class LogisticClassifierCV(
+    Delegates,
+    CallbackSupportMixin,  # type: ignore[misc]
+    ClassifierMixin,  # type: ignore[misc]
+    BaseEstimator,  # type: ignore[misc]
+):
     """Logistic regression, binary or multinomial, whose penalty is chosen by cross-validation.
 
     Every fold is fitted along all alphas, from the largest down, each fit from where the one before
@@ -129,6 +135,7 @@ class LogisticClassifierCV(Delegates, ClassifierMixin, BaseEstimator):  # type: 
         self.dtype = dtype
         self.n_jobs = n_jobs
 
+    @managed
     def fit(self, X: Any, y: Any, sample_weight: Any = None, *, offset: Any = None) -> Self:
         """Fit all folds along the path, choose, and fit all rows.
 
@@ -147,17 +154,9 @@ class LogisticClassifierCV(Delegates, ClassifierMixin, BaseEstimator):  # type: 
         """
         if self.rule not in ("best", "one_se"):
             raise ValueError(f"rule is {self.rule!r}, but it is 'best' or 'one_se'")
-        check_present(y)
         estimator = self._estimator(None)  # 1
-        rows, labels = estimator._check(X, y)
-        check_labels(labels)
-        classes, codes = encode(labels)
-        if len(classes) < 2:
-            raise ValueError(
-                f"y has one class, {classes.tolist()[0]!r}, in all {len(rows)} rows; at least two "
-                "classes are needed to tell them apart"
-            )
-        estimator.classes_ = classes
+        rows, labels, codes = self._checked(estimator, X, y)
+        classes = estimator.classes_
         weight = row_weights(sample_weight, rows)
         host = to_numpy(codes)
         cv = check_cv(5 if self.cv is None else self.cv, host, classifier=True)
@@ -168,7 +167,9 @@ class LogisticClassifierCV(Delegates, ClassifierMixin, BaseEstimator):  # type: 
         )
         self.l1_ratios_ = checked_ratios(self.l1_ratios)
         self.alphas_ = grid(self.alphas, self.l1_ratios_, data, dtype_of(self.dtype))
-        found = torch.stack([self._paths(data, ratio) for ratio in self.l1_ratios_], dim=1)  # 2
+        metadata = {"sample_weight": sample_weight, "offset": offset}
+        tasks = Tasks(self, X, y, metadata, len(self.l1_ratios_) + self.refit)
+        found = torch.stack([self._paths(data, r, tasks) for r in self.l1_ratios_], dim=1)  # 2
         self.coefs_paths_, self.path_ = to_numpy(found[:-1]), to_numpy(found[-1])
         given = (X, labels, weight if sample_weight is not None else None)
         self.scores_ = np.stack(  # 3
@@ -178,8 +179,28 @@ class LogisticClassifierCV(Delegates, ClassifierMixin, BaseEstimator):  # type: 
             ]
         )
         best = self._choose()
-        self._conclude(estimator, data, found, best, (X, y, sample_weight, offset))  # 4
+        if self.refit:  # 4
+            estimator = self._estimator(penalty_at(self.alpha_, self.l1_ratio_))
+            with tasks.task("refit", estimator):
+                estimator.fit(X, y, sample_weight, offset=offset)
+        else:
+            self._average(estimator, data, found[:, best], X, self.scores_[:, best])
+        tasks.end()
+        self._adopt(estimator)
         return self
+
+    def _checked(self, estimator: LogisticClassifier, X: Any, y: Any) -> tuple[Tensor, Any, Tensor]:
+        """Rows, labels and their codes; sets the classes of the estimator."""
+        check_present(y)
+        rows, labels = estimator._check(X, y)
+        check_labels(labels)
+        estimator.classes_, codes = encode(labels)
+        if len(estimator.classes_) < 2:
+            raise ValueError(
+                f"y has one class, {estimator.classes_.tolist()[0]!r}, in all {len(rows)} rows; at "
+                "least two classes are needed to tell them apart"
+            )
+        return rows, labels, codes
 
     def _estimator(self, penalty: Any) -> LogisticClassifier:
         """One that is not fitted, of the same settings."""
@@ -194,19 +215,20 @@ class LogisticClassifierCV(Delegates, ClassifierMixin, BaseEstimator):  # type: 
             dtype=self.dtype,
         )
 
-    def _paths(self, data: Rows, l1_ratio: float) -> Tensor:
+    def _paths(self, data: Rows, l1_ratio: float, tasks: Tasks) -> Tensor:
         """(F + 1, A, r, p + 1)."""
         alphas = torch.from_numpy(self.alphas_.copy()).expand(len(data.shares), -1)
-        return paths(
-            data,
-            alphas,
-            l1_ratio,
-            dtype=dtype_of(self.dtype),
-            optimizer=self.optimizer,
-            max_epochs=self.max_epochs,
-            tol=self.tol,
-            n_jobs=self.n_jobs,
-        ).coefficients
+        with tasks.task("path"):
+            return paths(
+                data,
+                alphas,
+                l1_ratio,
+                dtype=dtype_of(self.dtype),
+                optimizer=self.optimizer,
+                max_epochs=self.max_epochs,
+                tol=self.tol,
+                n_jobs=self.n_jobs,
+            ).coefficients
 
     def _score(
         self,
@@ -237,35 +259,23 @@ class LogisticClassifierCV(Delegates, ClassifierMixin, BaseEstimator):  # type: 
             found.append(scorer(estimator, rows, y, **extra))
         return np.array(found, dtype=np.float64).reshape(L, A)
 
-    def _choose(self) -> tuple[int, int]:
-        """Place of the chosen share of L1 and alpha; of equals the larger alpha."""
+    def _choose(self) -> int:
+        """Set alpha, of equals the larger, and the share of L1, whose place this returns."""
         mean = self.scores_.mean(axis=0)
         ratio, place = divmod(int(mean.argmax()), mean.shape[1])
         if self.rule == "one_se" and len(self.scores_) > 1:
             error = self.scores_[:, ratio, place].std(ddof=1) / len(self.scores_) ** 0.5
             place = int(np.argmax(mean[ratio] >= mean[ratio, place] - error))
         self.alpha_, self.l1_ratio_ = float(self.alphas_[place]), float(self.l1_ratios_[ratio])
-        return ratio, place
+        return int(ratio)
 
-    def _conclude(
-        self,
-        estimator: LogisticClassifier,
-        data: Rows,
-        found: Tensor,
-        best: tuple[int, int],
-        given: tuple[Any, Any, Any, Any],
+    def _average(
+        self, estimator: LogisticClassifier, data: Rows, found: Tensor, X: Any, scores: np.ndarray
     ) -> None:
-        """``best_estimator_``, and what is its own."""
-        X, y, sample_weight, offset = given
-        if self.refit:
-            estimator = self._estimator(penalty_at(self.alpha_, self.l1_ratio_))
-            estimator.fit(X, y, sample_weight, offset=offset)
-        else:
-            ratio = best[0]
-            own = self.scores_[:, ratio].argmax(axis=1)
-            mean = torch.stack([found[f, ratio, a] for f, a in enumerate(own)]).mean(0)
-            self.alpha_ = float(self.alphas_[own].mean())
-            for name, value in estimator._published(model_with(data, mean), X).items():
-                setattr(estimator, name, value)
+        """Make it the mean of the folds' models (F + 1, A, r, p + 1), each at its own best."""
+        own = scores.argmax(axis=1)
+        mean = torch.stack([found[f, a] for f, a in enumerate(own)]).mean(0)
+        self.alpha_ = float(self.alphas_[own].mean())
+        for name, value in estimator._published(model_with(data, mean), X).items():
+            setattr(estimator, name, value)
         check_is_fitted(estimator)
-        self._adopt(estimator)

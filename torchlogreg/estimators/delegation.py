@@ -94,6 +94,32 @@ class Delegates:
             use_t=use_t,
         )
 
+    def summary(
+        self,
+        X: Any = None,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        weight_kind: str | None = None,
+        offset: Any = None,
+        covariance: str = "classical",
+        clusters: Any = None,
+        allow_penalty: bool = False,
+        use_t: bool | None = None,
+    ) -> str:
+        """The table of :meth:`infer`, as text; the same arguments."""
+        return self._best().summary(
+            X,
+            y,
+            sample_weight,
+            weight_kind=weight_kind,
+            offset=offset,
+            covariance=covariance,
+            clusters=clusters,
+            allow_penalty=allow_penalty,
+            use_t=use_t,
+        )
+
     def __sklearn_tags__(self) -> Any:
         """Sparse rows are welcome."""
         parent: Any = super()

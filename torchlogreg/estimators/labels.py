@@ -44,7 +44,7 @@ def encode(y: Any, levels: Sequence[Any] | None = None) -> tuple[Any, Tensor]:
     if isinstance(y, Tensor):
         classes, codes = torch.unique(y, return_inverse=True)
     else:
-        classes, inverse = _sorted(y)
+        classes, inverse = sorted_classes(y)
         codes = torch.from_numpy(inverse.astype(np.int64))
     if levels is None:
         return classes, codes
@@ -91,11 +91,11 @@ def check_labels(y: Any) -> None:
             )
         return
     if y.dtype.kind == "O":  # text as pandas holds it; scikit-learn checks numbers
-        _sorted(y)
+        sorted_classes(y)
     check_classification_targets(y)
 
 
-def _sorted(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def sorted_classes(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Classes and codes, or an error where labels have no order: mixed types, missing ones."""
     try:
         classes, codes = np.unique(y, return_inverse=True)

@@ -70,7 +70,7 @@ batch_size, device, dtype, warm_start, random_state
         weighting: str | Weighting | Rule | None = None,
         class_weight: Mapping[Any, float] | str | None = None,
         reference: bool = False,
-        hooks: Iterable[Hook] = (),
+        hooks: str | Iterable[str | Hook] = (),
         fit_intercept: bool = True,
         max_epochs: int = 1000,
         tol: float = 1e-6,

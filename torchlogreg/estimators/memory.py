@@ -104,6 +104,8 @@ class Remembers(ABC):
         offset: Any = None,
         covariance: str = "classical",
         clusters: Any = None,
+        allow_penalty: bool = False,
+        use_t: bool | None = None,
     ) -> str:
         """The table of :meth:`infer`, as text; the same arguments."""
         result = self.infer(
@@ -114,6 +116,8 @@ class Remembers(ABC):
             offset=offset,
             covariance=covariance,
             clusters=clusters,
+            allow_penalty=allow_penalty,
+            use_t=use_t,
         )
         return str(result.summary())
 

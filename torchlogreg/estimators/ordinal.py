@@ -76,7 +76,7 @@ dtype, warm_start, random_state
         optimizer: str | Callable[..., Any] | None = AUTO,
         weighting: str | Weighting | Rule | None = None,
         class_weight: Mapping[Any, float] | str | None = None,
-        hooks: Iterable[Hook] = (),
+        hooks: str | Iterable[str | Hook] = (),
         max_epochs: int = 1000,
         tol: float = 1e-6,
         batch_size: int | None = None,
