@@ -105,8 +105,19 @@ class Recorder(Hook):
         }
 
     def recall(self, memory: dict[str, Any]) -> None:
-        """Go on from these records; the resumed epoch is among them."""
-        self._columns = {name: list(values) for name, values in memory.items()}
+        """Go on from these records; the resumed epoch is among them.
+
+        Raises
+        ------
+        ValueError
+            If they are no records of such a fit.
+        """
+        columns = {name: list(values) for name, values in memory.items()}
+        shapes = {name: _shape(values[0]) for name, values in self._columns.items()}
+        fit = columns.keys() == shapes.keys() and len(set(map(len, columns.values()))) == 1
+        if not fit or any(_shape(v) != shapes[k] for k, own in columns.items() for v in own):
+            raise ValueError("its records are not those of this fit")
+        self._columns = columns
 
     @property
     def history(self) -> History:
@@ -126,6 +137,13 @@ class Recorder(Hook):
             row["sample_weight"] = state.data.sample_weight
         for name, value in row.items():
             self._columns.setdefault(name, []).append(value)
+
+
+def _shape(value: Any) -> tuple[int, ...] | None:
+    """Of what a record holds; None if that is no number."""
+    if isinstance(value, Tensor):
+        return tuple(value.shape)
+    return () if isinstance(value, int | float) else None
 
 
 def figures(state: FitState) -> dict[str, Any]:

@@ -69,13 +69,15 @@ def choose_view(
     if names is not None and len(names) != p:
         raise ValueError(f"{len(names)} feature_names for {p} columns; give each column one")
     names = [f"x{j + 1}" for j in range(p)] if names is None else [str(name) for name in names]
-    most = min(MOST_ROWS, DENSE // p) if is_sparse(data.X) else MOST_ROWS
-    step = -(-len(data) // max(1, most))
-    X = filled(data.X[::step])
+    X, y = data.X, data.y
+    if p > 2:  # else nothing is worked out from them
+        most = min(MOST_ROWS, DENSE // p) if is_sparse(X) else MOST_ROWS
+        step = -(-len(data) // max(1, most))
+        X, y = filled(X[::step]), y[::step]
     if features == "pca" and p > 2:
         return _principal(X)
     if features is None or features == "pca":
-        chosen = list(range(p)) if p <= 2 else _telling(X, _numeric(data.y[::step], X))
+        chosen = list(range(p)) if p <= 2 else _telling(X, _numeric(y, X))
     else:
         chosen = [_index(feature, names) for feature in features]
     if len(chosen) != min(p, 2) or len(set(chosen)) != len(chosen):
@@ -83,7 +85,8 @@ def choose_view(
             f"features={features!r} names {len(set(chosen))} columns, but two span a "
             "plane; give two different ones"
         )
-    directions = torch.eye(p, dtype=X.dtype, device=X.device)[chosen]
+    directions = X.new_zeros(len(chosen), p)
+    directions[range(len(chosen)), chosen] = 1
     labels = [names[j] for j in chosen]
     if p > 2:
         labels[0] += " (others at their medians)"

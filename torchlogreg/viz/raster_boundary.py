@@ -7,6 +7,7 @@ distance along that direction alone: it is looked up in a table of quarter pixel
 
 from __future__ import annotations
 
+import math
 from functools import cache
 
 import numpy as np
@@ -72,24 +73,24 @@ class PlanePicture:
         caption : tuple of str
             Head and figures.
         """
-        with np.errstate(invalid="ignore"):
-            start, across, up = eta[0], eta[1] - eta[0], eta[2] - eta[0]  # (k,) each
-        left, right, bottom, top = self.paper.limits
+        paper = self.paper
+        left, right, bottom, top = paper.limits
         with np.errstate(over="ignore", invalid="ignore"):  # a diverging fit is drawn, too
-            start = start + across * left + up * top
-            column = across * ((right - left) / (self.paper.width - 1))  # per pixel
-            row = -up * ((top - bottom) / (self.paper.height - 1))
-        if not np.isfinite(np.stack((start, column, row))).all():
-            self.paper.inside[:] = self.paper.inks.blank
-        elif len(column) == 1 or self.scene.ordered:  # levels differ in the intercept alone
-            self._one_direction(start, float(column[0]), float(row[0]), mean)
-        else:
-            self._regions(start, column, row)
+            across, up = eta[1:] - eta[0]  # (k,) each
+            corner = eta[0] + across * left + up * top
+            column = across * ((right - left) / (paper.width - 1))  # per pixel
+            row = up * ((bottom - top) / (paper.height - 1))
+            if not np.isfinite((corner, column, row)).all():
+                paper.inside[:] = paper.inks.blank
+            elif len(column) == 1 or self.scene.ordered:  # levels differ in the intercept alone
+                self._one_direction(corner, float(column[0]), float(row[0]), mean)
+            else:
+                self._regions(corner, column, row)
         self.markers.draw(weight, wrong)
         if len(weight) > CROWD and len(column) == 1:
-            self._boundary(float(start[0]), float(column[0]), float(row[0]))
-        self.paper.caption(*caption)
-        return self.paper.png()
+            self._boundary(float(corner[0]), float(column[0]), float(row[0]))
+        paper.caption(*caption)
+        return paper.png()
 
     def _inks(self, n_classes: int) -> Inks:
         """The palette: a field, or a tint of paper to colour for each class."""
@@ -103,22 +104,20 @@ class PlanePicture:
 
     def _one_direction(self, start: np.ndarray, column: float, row: float, mean: Mean) -> None:
         """Quarter pixels along the gradient index a table of colours."""
-        slope = float(np.hypot(column, row))
-        if not slope:  # before training
+        slope = math.hypot(column, row)
+        if not 0 < slope < math.inf:  # before training, or diverged
             self.paper.inside[:] = self._colour(mean(start[None]))
             return
-        corners = np.array((0, column * self.paper.width, row * self.paper.height))
-        corners = np.append(corners, corners.sum()) * (4 / slope)  # in quarter pixels
-        lowest = int(np.floor(corners.min()))
-        distance = np.arange(lowest, int(np.ceil(corners.max())) + 2) * (slope / 4)
-        table = self._colour(mean(start + distance[:, None]))
         across, down = 4 * column / slope, 4 * row / slope
+        height, width = shape = self.paper.inside.shape
+        corners = (0.0, width * across, height * down, width * across + height * down)
+        lowest, highest = math.floor(min(corners)), math.ceil(max(corners))
+        distance = np.arange(lowest, highest + 2) * (slope / 4)
+        table = self._colour(mean(start + distance[:, None]))
         if abs(down) > FLAT * abs(across):
-            turned = _sheared(table, -lowest, down, across, self.paper.inside.T.shape)
-            self.paper.inside[:] = turned.T
+            self.paper.inside[:] = _sheared(table, -lowest, down, across, shape[::-1]).T
         else:
-            shown = _sheared(table, -lowest, across, down, self.paper.inside.shape)
-            self.paper.inside[:] = shown
+            self.paper.inside[:] = _sheared(table, -lowest, across, down, shape)
 
     def _boundary(self, start: float, column: float, row: float) -> None:
         """The boundary between two classes once more, over markers that would hide it."""

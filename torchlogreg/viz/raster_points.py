@@ -93,10 +93,11 @@ class Markers:
         wrong : ndarray of bool, shape (m,)
             Rows that get a dark edge.
         """
-        keep = self.inside & (weight > 0)
-        radius = np.clip(self.base * np.sqrt(np.where(keep, weight, 1)), 1.0, LARGEST)
+        keep, n = self.inside & (weight > 0), len(self.colours)
+        even = np.ptp(weight) == 0  # mostly: one size for all
+        sized = weight[:1] if even else np.where(keep, weight, 1)
+        radius = np.clip(self.base * np.sqrt(sized), 1.0, LARGEST)
         power = np.rint(np.log(radius) * (1 / math.log(STEP))).astype(np.int64)
-        n = len(self.colours)
         key = np.where(keep, (power * 2 + ~wrong) * n + self.group, -1)
         order = (-key).argsort(kind="stable")
         key, at = key[order], self.at[order]
