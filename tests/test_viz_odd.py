@@ -8,7 +8,8 @@ from test_viz_scenes import SMALL, changed, filled_areas, full_redraw, recorded,
 
 from torchlogreg import LinearRegression, LogisticRegression
 from torchlogreg.viz import Boundary, Descent, Film, Race, save_picture
-from torchlogreg.viz.raster import Paper, inks
+from torchlogreg.viz.raster import Paper
+from torchlogreg.viz.raster_inks import inks
 from torchlogreg.viz.raster_points import class_colours, legend
 from torchlogreg.viz.surface import lowest_without_optimum, separable, window
 from torchlogreg.weighting import BoostMisclassified

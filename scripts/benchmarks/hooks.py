@@ -24,11 +24,13 @@ class Kind(NamedTuple):
 
     optimizer: str
     weighting: Callable[[], Weighting] | None = None
+    batch_size: int | None = None
 
 
 FITS = {
     "sgd": Kind("sgd"),
     "sgd-weighted": Kind("sgd", BoostMisclassified),
+    "sgd-minibatch": Kind("sgd", batch_size=32),
     "adam": Kind("adam"),
     "lbfgs": Kind("lbfgs"),
 }
@@ -98,7 +100,7 @@ KINDS: dict[str, Callable[[Path], tuple[Hook, ...]]] = {
 
 
 def train(kind: Kind, epochs: int, hooks: Iterable[Hook]) -> None:
-    """Full batch, from zero, all epochs."""
+    """From zero, all epochs."""
     data = blobs()
     model = LogisticRegression(2, dtype=torch.float64)
     weighting = None if kind.weighting is None else kind.weighting()
@@ -108,6 +110,7 @@ def train(kind: Kind, epochs: int, hooks: Iterable[Hook]) -> None:
         data.y,
         optimizer=kind.optimizer,
         weighting=weighting,
+        batch_size=kind.batch_size,
         max_epochs=epochs,
         tol=0,
         hooks=hooks,
