@@ -7,6 +7,8 @@
    ``sqrt(w_i C_i) D_i S``, now nearly orthogonal, are squared and factored once more, which is as
    good as a QR factorisation (CholeskyQR2: Yamamoto et al., 2015). Where they are far from
    orthogonal, because a pivot was rounding: a QR, block by block (Golub, 1965).
+   Of many rows a sample tells the basis S: only the second squares are needed then
+   (:mod:`torchlogreg.inference.turned`).
 4. A singular matrix has no inverse: the parameters it says nothing about are named.
 5. Linear regression, whose digits are compared with certified ones, gets its residual sum of
    squares and, where columns are collinear, its inverse in doubled precision
@@ -28,15 +30,11 @@ from torchlogreg.inference.doubled import doubled_inverse
 from torchlogreg.inference.rows import Problem
 from torchlogreg.inference.single import (
     again_of_one_score,
+    framed,
     has_one_score,
     sums_of_one_score,
 )
-
-SQUARED_IS_FINE = 1e-3
-"""Smallest squared pivot of the correlations below which rows are factored instead of squares."""
-
-ROUNDING = 1e-9
-"""Squared pivot up to which the first factor is not good enough to be improved."""
+from torchlogreg.inference.turned import ROUNDING, SQUARED_IS_FINE, Turned, turned
 
 INFLATED = 20.0
 """Variance inflation from which linear regression inverts in doubled precision."""
@@ -83,6 +81,8 @@ class Information:
         Smallest ``w_i C_i`` of a row with weight, for ``k = 1``; otherwise 0.
     bend : Tensor, shape (n,), or None
         All ``w_i C_i``, where compiled kernels made them.
+    turned : Turned or None
+        Where a sample of the rows gave the basis: :mod:`torchlogreg.inference.turned`.
     """
 
     problem: Problem
@@ -91,6 +91,7 @@ class Information:
     loss: Tensor
     weakest: float
     bend: Tensor | None = None
+    turned: Turned | None = None
 
     @classmethod
     def of(cls, form: AffineForm, data: Batch) -> Information:
@@ -118,9 +119,12 @@ class Information:
         form, R, M = problem.form, problem.R, problem.M
         (k, r), p, m = R.shape, problem.data.X.shape[1], M.shape[1]
         if has_one_score(problem):
+            at = turned(problem)
+            if at is not None:
+                return cls(problem, at.matrix, at.gradient, at.loss, at.weakest, turned=at)
             one = sums_of_one_score(problem)
             gradient = torch.cat((one.by_weight, one.by_eta * M[0]))
-            matrix = _framed(one.top, one.cross[None], one.at_eta.view(1, 1), M)
+            matrix = framed(one.top, one.cross[None], one.at_eta.view(1, 1), M)
             return cls(problem, matrix, gradient, one.loss, one.weakest, one.bend)
         wide = form.weight
         top, cross = wide.new_zeros(r, p, r, p), wide.new_zeros(k * r, p)
@@ -143,7 +147,7 @@ class Information:
         for a in range(r):
             for b in range(a + 1, r):
                 top[b, :, a] = top[a, :, b].T
-        matrix = _framed(top.view(r * p, r * p), cross.view(k, r * p), at_eta, M)
+        matrix = framed(top.view(r * p, r * p), cross.view(k, r * p), at_eta, M)
         return cls(problem, matrix, gradient, loss, weakest)
 
     def inverse_factor(self, extra: Tensor | None = None) -> Tensor:
@@ -163,6 +167,9 @@ class Information:
         SingularInformationError
             If there is no inverse to rounding.
         """
+        root = self.turned.root() if self.turned is not None and extra is None else None
+        if root is not None:
+            return root
         matrix = self.matrix if extra is None else self.matrix + extra
         diagonal = matrix.diagonal()
         if not bool(((diagonal > 0) & torch.isfinite(diagonal)).all()):
@@ -174,9 +181,8 @@ class Information:
             twice = self._squared_twice(factor, scale, extra) if weakest > ROUNDING else None
             factor = self._row_factor(scale, extra).T if twice is None else twice
         eye = torch.eye(len(factor), dtype=factor.dtype, device=factor.device)
-        inverse = torch.linalg.solve_triangular(factor, eye, upper=False)
-        root: Tensor = scale[:, None] * inverse.T
-        return root
+        inverse: Tensor = torch.linalg.solve_triangular(factor, eye, upper=False)
+        return scale[:, None] * inverse.T
 
     def inverse(self, factor: Tensor) -> Tensor:
         """The inverse in ``theta``, (P, P), from its factor in the basis.
@@ -263,14 +269,6 @@ class Information:
             most = basis.back.abs() @ scale  # if a direction had all its length in every entry
             raise SingularInformationError((moved > 1e-6 * most[:, None]).any(dim=1))
         return factor
-
-
-def _framed(top: Tensor, cross: Tensor, at_eta: Tensor, M: Tensor) -> Tensor:
-    """The whole matrix (P, P) from the parts of weights and intercepts."""
-    side = M.T @ cross
-    rows = (torch.cat((top, side.T), dim=1), torch.cat((side, M.T @ at_eta @ M), dim=1))
-    matrix = torch.cat(rows)
-    return (matrix + matrix.T) / 2
 
 
 def covariance_of(form: AffineForm, data: Batch) -> Tensor:

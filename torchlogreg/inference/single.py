@@ -137,3 +137,11 @@ def _by_blocks(problem: Problem) -> Sums:
         weakest = torch.minimum(weakest, torch.where(w > 0, a, torch.inf).min())
     top, cross, at_eta, by_weight, by_eta, loss = sums
     return Sums(top, cross, at_eta, by_weight, by_eta, loss, float(weakest))  # waits for the device
+
+
+def framed(top: Tensor, cross: Tensor, at_eta: Tensor, M: Tensor) -> Tensor:
+    """The whole matrix (P, P) from the parts of weights and intercepts."""
+    side = M.T @ cross
+    rows = (torch.cat((top, side.T), dim=1), torch.cat((side, M.T @ at_eta @ M), dim=1))
+    matrix = torch.cat(rows)
+    return (matrix + matrix.T) / 2

@@ -1,0 +1,114 @@
+"""``Y' A Y`` for ``Y = X T + shift``, value and gradient of the binary loss, in one read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from torchlogreg.kernels.bends import binary_bend
+from torchlogreg.kernels.compiling import entry, inner
+from torchlogreg.kernels.lanes import lanes_in
+from torchlogreg.kernels.products import accumulate_one
+from torchlogreg.kernels.rowwise import binary_row
+from torchlogreg.kernels.sweeps import to_scores
+from torchlogreg.kernels.tiles import HIGH, tile_of_one, tile_of_three, tile_of_two, upper_into
+
+
+@inner
+def product_into(X: Any, T: Any, Y: Any) -> None:
+    """Add ``X T`` to ``Y``, eight rows by up to three registers at once."""
+    n, (p, m), width = X.shape[0], T.shape, lanes_in(T)
+    whole, across = n - n % HIGH, X.T
+    for c in range(0, whole, HIGH):
+        for j in range(0, m, 3 * width):
+            left = m - j
+            if left > 2 * width:
+                tile_of_three(T, across, Y, c, j, min(left - 2 * width, width))
+            elif left > width:
+                tile_of_two(T, across, Y, c, j, left - width)
+            else:
+                tile_of_one(T, across, Y, c, j, left)
+    for i in range(whole, n):
+        for k in range(p):
+            for j in range(m):
+                Y[i, j] += X[i, k] * T[k, j]
+
+
+@inner
+def losses_into(
+    eta: Any, y: Any, sample_weight: Any, intercept: Any, slopes: Any, bends: Any, head: Any
+) -> None:
+    """First and second derivatives of some rows, with their weights; sums into ``head``."""
+    one = eta.dtype.type(1)
+    value = total = eta.dtype.type(0)
+    for i in range(eta.shape[0]):
+        eta[i] += intercept
+    for i in range(eta.shape[0]):
+        loss, first = binary_row(eta[i], y[i], one)
+        slopes[i] = sample_weight[i] * first
+        value += sample_weight[i] * loss
+        total += sample_weight[i] * first
+    least = head[0]
+    for i in range(eta.shape[0]):
+        bend = binary_bend(eta[i], one)
+        bends[i] = sample_weight[i] * bend
+    for i in range(eta.shape[0]):
+        least = min(least, bends[i] if sample_weight[i] > 0 else np.inf)
+    head[0] = least
+    head[1] += value
+    head[2] += total
+
+
+def _turned(
+    first: int,
+    last: int,
+    size: int,
+    height: int,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    offset: Any,
+    weight: Any,
+    intercept: Any,
+    T: Any,
+    shift: Any,
+    sums: Any,
+    heads: Any,
+) -> None:
+    """Upper triangles (m, m) for some parts of the rows, ``m`` a multiple of eight.
+
+    ``heads`` (parts, 3 + p) gets the smallest second derivative of a row with weight, times that;
+    value, and gradient by intercept and weight.
+    """
+    m = T.shape[1]
+    scores, Y = np.empty((height, 1), X.dtype), np.empty((height, m), X.dtype)
+    scaled, G, bends = np.empty((height, m), X.dtype), np.empty((m, m), X.dtype), np.empty(height)
+    slopes, gradient = np.empty((height, 1), X.dtype), np.empty((1, X.shape[1]), X.dtype)
+    for part in range(first, last):
+        out, end = sums[part], min((part + 1) * size, X.shape[0])
+        head = heads[part]
+        out[:], head[:], head[0] = 0, 0, np.inf
+        for s in range(part * size, end, height):
+            t = min(s + height, end)
+            x, u, z, a, d = X[s:t], scores[: t - s], Y[: t - s], bends[: t - s], slopes[: t - s]
+            to_scores(x, weight, offset[s:t], u)
+            losses_into(u.ravel(), y[s:t], sample_weight[s:t], intercept[0], d.ravel(), a, head)
+            gradient[:] = 0
+            accumulate_one(x, d, gradient, X[t : t + height])
+            for j in range(X.shape[1]):
+                head[3 + j] += gradient[0, j]
+            for i in range(t - s):
+                z[i] = shift
+            product_into(x, T, z)
+            for i in range(t - s):
+                for j in range(m):
+                    scaled[i, j] = a[i] * z[i, j]
+            G[:] = 0
+            upper_into(z, scaled[: t - s], G)
+            for j in range(m):
+                for k in range(m):
+                    out[j, k] += G[j, k]
+
+
+TURNED = entry(_turned, "turned")
