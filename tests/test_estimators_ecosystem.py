@@ -151,7 +151,7 @@ def test_rows_of_any_layout_are_the_same_rows(make: Any, kind: str, rows: Any) -
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # no penalty is left
-@pytest.mark.parametrize("size", [1e300, 1e155, 1e-140])
+@pytest.mark.parametrize("size", [1e300, 1e155, 1e-140, 1e-160, 1e-290])
 @pytest.mark.parametrize("make", EVERY.values(), ids=EVERY)
 def test_columns_of_any_size_are_no_error(make: Any, size: float, rows: Any) -> None:
     # The square of such an entry is no float64: a Hessian of raw columns was infinite.

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from torchlogreg.base import Model
-from torchlogreg.estimators.rescaled import fold_, on_raw_columns, unfold_
+from torchlogreg.estimators.rescaled import columns_of, fold_, on_raw_columns, unfold_
 from torchlogreg.estimators.training import Settings, any_labels, has_intercept, recorder_of
 from torchlogreg.fit import FitResult, fit
 from torchlogreg.history import History
@@ -87,7 +87,13 @@ def begin(model: Model, X: Tensor, settings: Settings, sample_weight: Any) -> On
     sample_weight : array, shape (n,), or None
     """
     weight = None if sample_weight is None else as_tensor(sample_weight, "sample_weight", X.device)
-    columns = Standardizer.of(X, weight, centre=has_intercept(model) and not is_sparse(X))
+    columns = columns_of(
+        X,
+        weight,
+        model.weight.dtype,
+        centre=has_intercept(model) and not is_sparse(X),
+        penalised=settings.penalty is not None and not settings.penalty.needs_rows,
+    )
     unfold_(model, columns)
     chosen = settings.optimizer is None or settings.optimizer == AUTO
     smooth = settings.penalty is None or settings.penalty.smooth

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from torchlogreg.scaling import Standardizer
+from torchlogreg.estimators.rescaled import columns_of
 from torchlogreg.sparse import is_sparse
 
 LARGEST = 2**22
@@ -104,7 +104,9 @@ def ridge_paths(rows: Rows, alphas: Tensor, dtype: torch.dtype) -> Paths | None:
     dtype : torch.dtype
         Of the work.
     """
-    columns = Standardizer.of(rows.X, rows.shares.mean(0), centre=rows.intercept)  # 1
+    columns = columns_of(  # 1
+        rows.X, rows.shares.mean(0), dtype, centre=rows.intercept, penalised=True
+    )
     X = columns.transform(rows.X.to(dtype))
     scale, mean = columns.scale.to(dtype), columns.mean.to(dtype)
     last = torch.full((len(X), 1), float(rows.intercept), dtype=dtype, device=X.device)

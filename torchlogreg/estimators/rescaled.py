@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from torchlogreg.base import Model
 from torchlogreg.penalties import Penalty
 from torchlogreg.scaling import Standardizer
+
+
+def columns_of(
+    X: Tensor, sample_weight: Tensor | None, dtype: torch.dtype, *, centre: bool, penalised: bool
+) -> Standardizer:
+    """The standardisation for a fit in that dtype.
+
+    Under a penalty a column that hardly varies is not scaled up to one: it holds the coefficient,
+    not the rows do, and one over the square of the unit, its curvature, would overflow.
+    """
+    columns = Standardizer.of(X, sample_weight, centre=centre)
+    if not penalised:
+        return columns
+    return replace(columns, scale=columns.scale.clamp(min=torch.finfo(dtype).tiny ** (1 / 3)))
 
 
 class OnRawColumns(Penalty):

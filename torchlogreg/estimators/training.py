@@ -18,7 +18,7 @@ from torchlogreg.combinators import Rule, as_weighting
 from torchlogreg.configuration import config
 from torchlogreg.convergence import ConvergenceWarning
 from torchlogreg.estimators.last_digits import LastDigits
-from torchlogreg.estimators.rescaled import fold_, on_raw_columns, unfold_
+from torchlogreg.estimators.rescaled import columns_of, fold_, on_raw_columns, unfold_
 from torchlogreg.fit import FitResult, fit
 from torchlogreg.history import History
 from torchlogreg.hooks.recorder import Recorder
@@ -120,7 +120,10 @@ def train(
     name = _optimizer(model, X, settings)
     if name not in ON_RAW and (recorded or not _is_at_home(name, X)):  # 1
         centre = has_intercept(model) and not is_sparse(X)
-        columns = Standardizer.of(X, sample_weight, centre=centre)
+        penalised = penalty is not None and not penalty.needs_rows
+        columns = columns_of(
+            X, sample_weight, model.weight.dtype, centre=centre, penalised=penalised
+        )
         X = columns.transform(X.to(torch.promote_types(X.dtype, model.weight.dtype)))
         unfold_(model, columns)
         penalty = on_raw_columns(penalty, columns.scale.to(model.weight))
