@@ -90,6 +90,19 @@ def _about(first: int, last: int, size: int, codes: Any, weights: Any, U: Any, s
                     )
 
 
+def _lengths(codes: Any, weights: Any, sums: Any) -> None:
+    """``sum_j weights_j codes_ji^2``, the diagonal of what ``_about`` multiplies with, (n,)."""
+    single, n = np.float32, codes.shape[1]
+    for j in range(0, len(codes), 4):
+        a, b, c, d = codes[j], codes[j + 1], codes[j + 2], codes[j + 3]
+        s, t, v, w = weights[j], weights[j + 1], weights[j + 2], weights[j + 3]
+        for i in range(n):
+            sums[i] += (s * single(a[i]) * single(a[i]) + t * single(b[i]) * single(b[i])) + (
+                v * single(c[i]) * single(c[i]) + w * single(d[i]) * single(d[i])
+            )
+
+
 RANGES = entry(_ranges, "ranges")
 PACK = entry(_pack, "pack")
 ABOUT = entry(_about, "about")
+LENGTHS = entry(_lengths, "lengths")

@@ -53,6 +53,14 @@ class Packed(NamedTuple):
         share(lambda first, last: ABOUT(first, last, size, *arrays), parts)
         return torch.from_numpy(sums.sum(0)).T
 
+    def lengths(self) -> Tensor:
+        """Squared lengths of the rows of ``X - centre`` over ``unit``, (n,), by another read."""
+        from torchlogreg.kernels.integers import LENGTHS
+
+        sums = np.zeros(self.codes.shape[1], np.float32)
+        LENGTHS(self.codes.numpy(), self.weights.numpy(), sums)
+        return torch.from_numpy(sums)
+
 
 def packed_available(X: Tensor) -> bool:
     """Whether :func:`pack` takes this matrix: numba is there, and the codes are not too many."""

@@ -146,11 +146,10 @@ class KernelNewton(Optimizer):
         problem = RowProblem(objective, batch, kernel)
         G, at_ones = slopes + alpha * A, problem.c * slopes.sum(0)
         size = float(G.abs().max()) or 1.0  # so that squares of small numbers are numbers
-        step = problem.direction(  # 5
-            problem.curvature(known.eta.to(kernel.dtype)),
+        step = problem.correction(  # 5
+            known.eta.to(kernel.dtype),
             (G / size).to(kernel.dtype),
             (at_ones / size).to(kernel.dtype),
-            kernel.error,
         )
         V = size * step.A.to(A)
         direction = _flat(kernel, model, V, problem.c * size * step.B.to(A))
