@@ -214,8 +214,8 @@ def fit(
         for hook in hooks:
             started.append(hook)
             hook.on_fit_start(view)
-        settle()
-        _train(state, view, tol)
+        with settle():
+            _train(state, view, tol)
     result = _result(state, tol, choice, minibatches=batch_size is not None)
     warn_of_failure(state, tol, result.closing)
     return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -147,6 +148,7 @@ class Saved:
             name: self._memory["state"][name] for name in (*PLAIN, "eta_before", "asked")
         }
         self._inner = _made(self._memory["optimizer"], state)
+        _refuse_others(self._memory, data, params)
 
     @torch.no_grad()
     def restore(self, state: FitState) -> None:
@@ -181,6 +183,25 @@ class Saved:
                 hook.recall(own[1])
 
 
+def _refuse_others(memory: dict[str, Any], data: Batch, params: list[nn.Parameter]) -> None:
+    """Refuse figures of the last epoch that no pass over these rows can have found."""
+    last, asked, counts = memory["evaluation"], memory["state"]["asked"], memory["counts"]
+    if any(type(count) is not int for count in counts):
+        raise ValueError("it does not say how much was evaluated")
+    if asked is not None and (type(asked) is not Asked or len(asked.eta) != len(data)):
+        raise ValueError("its weighting was asked of other rows")
+    if last is None:
+        return
+    at, found = [p.shape for p in last.at], last.found
+    trained = [p.shape for p in params if p.requires_grad]
+    n_params, n_rows = sum(map(math.prod, trained)), len(last.batch.X)
+    rows = {len(found.eta), len(found.losses)}
+    whole = type(last) is Evaluation and type(found) is Found and at == trained
+    if not whole or found.gradient.shape != (n_params,) or not rows <= {0, n_rows}:
+        raise ValueError("its last evaluation is of another objective")
+    float(found.value)
+
+
 def _known(state: FitState) -> dict[str, Any]:
     """What both sides have: rows, parameters, and the parts of the objective."""
     data, objective = state.data, state.objective
@@ -189,6 +210,7 @@ def _known(state: FitState) -> dict[str, Any]:
         "y": data.y,
         "offset": data.offset,
         "rooms": data.rooms,
+        "few": data.few,
         "own_weight": state.own_weight,
         "data": data,
         "penalty": objective.penalty,

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
+from traceback import walk_tb
+from types import TracebackType
 
 import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -17,6 +19,9 @@ from torchlogreg.checkpoints.captured import Saved
 from torchlogreg.checkpoints.file import DamagedError, checkpoints, own_folder, read
 from torchlogreg.state import FitState
 from torchlogreg.untrusted import one_line
+
+SENSELESS = (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError)
+"""Errors that numbers and records out of place end in."""
 
 
 class CheckpointWarning(UserWarning):
@@ -82,17 +87,19 @@ def _read(path: Path, state: FitState, damaged: list[str]) -> Saved | None:
             return None
 
 
-def resumed(state: FitState, path: str | os.PathLike[str] | None) -> Callable[[], None]:
+def resumed(
+    state: FitState, path: str | os.PathLike[str] | None
+) -> Callable[[], AbstractContextManager[None]]:
     """Put the fit where its newest checkpoint is, if it is to go on.
 
     Returns
     -------
     callable
-        What is left to be done once the hooks have started.
+        What is left to be done once the hooks have started: a context for the training.
     """
     saved = None if path is None else find(path, state)
     if saved is None:
-        return lambda: None
+        return nullcontext
     with _sense(saved.path):
         saved.restore(state)
         if type(state.epoch) is not int or type(state.step) is not int:
@@ -100,15 +107,37 @@ def resumed(state: FitState, path: str | os.PathLike[str] | None) -> Callable[[]
     return partial(_settled, saved, state)
 
 
-def _settled(saved: Saved, state: FitState) -> None:
-    """The rest of the restoration, once the fit has the threads that it runs with."""
+@contextmanager
+def _settled(saved: Saved, state: FitState) -> Iterator[None]:
+    """The rest of the restoration, once the fit has the threads that it runs with.
+
+    What a forged file gave the optimizer or a hook shows in the next epoch: whose errors, but for
+    those of others' code, are then the file's.
+    """
     with _sense(saved.path):
         saved.settle(state)
     here = torch.get_num_threads()
     if saved.threads != here:
         text = f"{saved.path} is of a fit with torch on {saved.threads} threads, here it has {here}"
         last = "the last digits may be others than those of a fit that nothing interrupted"
-        warnings.warn(f"{text}: {last}", CheckpointWarning, stacklevel=3)
+        warnings.warn(f"{text}: {last}", CheckpointWarning, stacklevel=4)
+    epoch = state.epoch
+    try:
+        yield
+    except SENSELESS as error:
+        late = state.epoch > epoch + 1 or isinstance(error, torch.OutOfMemoryError)
+        if late or not _our_own(error.__traceback__):
+            raise
+        raise ValueError(
+            f"{saved.path}: a fit cannot go on from it ({type(error).__name__}: {one_line(error)});"
+            " remove it to go on from the one before"
+        ) from error
+
+
+def _our_own(trace: TracebackType | None) -> bool:
+    """Whether no code of anybody else has run on the way to an error."""
+    roots = {frame.f_globals["__name__"].partition(".")[0] for frame, _ in walk_tb(trace)}
+    return roots <= {"torchlogreg", "torch", "numpy", "contextlib", "functools"}
 
 
 @contextmanager
@@ -116,7 +145,7 @@ def _sense(path: Path) -> Iterator[None]:
     """What a file holds that somebody has made with a right checksum may still be absurd."""
     try:
         yield
-    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+    except SENSELESS as error:
         raise ValueError(
             f"{path} is damaged: it holds what no fit remembers ({one_line(error)}); remove it to "
             "go on from the one before"

@@ -100,7 +100,8 @@ class Columns:
             found = torch.cat((self.X[:, :0].T, *self.of(self.in_order(features))))
             yield slice(0, n), found[self.place[features].argsort().argsort()]
             return
-        size = max(1, KEPT // len(features))
+        most = KEPT if self.rooms is None else KEPT // 8  # five times as much is made of a block
+        size = max(1, most // len(features))
         for start in range(0, n, size):
             rows = slice(start, min(n, start + size))
             yield rows, self.X[rows].T.index_select(0, features)
