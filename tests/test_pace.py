@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from torchlogreg.hooks import pace
-from torchlogreg.hooks.pace import BLINK, PATIENCE, Budget, Hope, Offer, next_dense, spread
+from torchlogreg.hooks.pace import BLINK, BRIEF, PATIENCE, Budget, Hope, Offer, next_dense, spread
 
 
 @pytest.fixture
@@ -63,6 +63,8 @@ def test_all_is_written_without_a_limit_or_in_a_blink(clock: SimpleNamespace) ->
     budget = Budget(1e-9)
     clock.now = 0.9 * BLINK
     assert len(budget.choose(offers(ranks))) == 3
+    # A thousand epochs may be as quick on a fast machine, and pictures would take longer than they.
+    assert not budget.choose([Offer(1.0, 1.0, BRIEF + 1, lambda: None)])
     clock.now = 1.1 * BLINK
     assert not budget.choose(offers(ranks))
 
@@ -90,6 +92,16 @@ def test_pictures_wait_half_a_second_and_for_time_for_the_last_ones(clock: Simpl
     clock.now = 0.61
     assert budget.affords_more()
     assert Budget(None).affords_now(1e9)
+
+
+def test_what_tells_less_waits_for_what_tells_more(clock: SimpleNamespace) -> None:
+    # Scores once filled the page while boundaries waited.
+    budget = Budget(0.1)
+    budget.hopes |= {"boundary": Hope(3, 0.01, 0.0), "scores": Hope(5, 0.02, 2.0)}
+    clock.now = 0.01 / 0.1 + 0.03 / 0.1 + PATIENCE  # for both last ones and two more, not for four
+    assert budget.affords_now(0.01, 0.0) and not budget.affords_now(0.04, 2.0)
+    clock.now = (0.03 + 0.03 + 0.02) / 0.1 + 1e-9
+    assert budget.affords_now(0.02, 2.0)
 
 
 def test_who_has_no_time_asks_again_when_there_may_be_some(clock: SimpleNamespace) -> None:

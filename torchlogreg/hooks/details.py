@@ -128,27 +128,35 @@ class TensorBoardDetails(Hook):
         y = data.y[:: self._step]
         self._y = _array(labels_of(y) if n_classes else y)
         self._ordered = isinstance(state.model, OrdinalRegression)
+        self._taken: Look | None = None
         self._pictures: dict[str, Any] = {}  # made with the first look: a short fit may have none
-        self._moments = Moments(
-            self.events, self.every, self._take, self._publish, guess=0.004, rank=2
-        )
+        self.events.open(state.epoch)  # once for each of the two
+        given = (self.events, self.every, self._take)
+        self._figures = Moments(*given, self._publish_figures, guess=0.0008, rank=0.5)
+        self._scores = Moments(*given, self._publish_pictures, guess=0.002, rank=2)
         with self.events.budget:
             self.events.add(summaries.markdown("summary", self._summary(state)))
             self.events.add(_layout())
-            self._moments.start(state)
-        self.wake = self._moments.wake
+            self._figures.start(state)
+            self._scores.start(state)
+        self.wake = min(self._figures.wake, self._scores.wake)
 
     def on_epoch_end(self, state: FitState) -> None:
         """A look, if it is time to."""
-        self._moments.after_epoch(state)
-        self.wake = self._moments.wake
+        self._figures.after_epoch(state)
+        self._scores.after_epoch(state)
+        self.wake = min(self._figures.wake, self._scores.wake)
 
     def on_fit_end(self, state: FitState) -> None:
         """The last look."""
         if not self._open:  # another hook failed before this one started
             return
         self._open = False
-        self._moments.finish(state)
+        try:
+            self._figures.finish(state)
+        finally:
+            self._scores.finish(state)
+            self._taken = None
 
     def _make_pictures(self) -> None:
         """The static parts."""
@@ -181,18 +189,19 @@ class TensorBoardDetails(Hook):
     def _take(self, state: FitState) -> Look:
         """References to what the epoch computed anyway."""
         seen = self.events.sight.of(state)
+        if self._taken is not None and self._taken.seen is seen:
+            return self._taken
         accuracy = None
         if self._names and self._step > 1:  # else all rows are kept, to be worked out later
             right = state.model.predict(seen.eta) == labels_of(state.data.y)
             accuracy = right.double().mean()
-        return Look(seen, accuracy)
+        self._taken = Look(seen, accuracy)
+        return self._taken
 
-    def _publish(self, suffixes: tuple[str, ...], epoch: int, look: Look) -> None:
-        """Histograms, curves, pictures."""
+    def _publish_figures(self, suffixes: tuple[str, ...], epoch: int, look: Look) -> None:
+        """Histograms and curves."""
         if suffixes == ("/last",):  # shown already, as the last of the chosen epochs
             return
-        if not self._pictures:
-            self._make_pictures()
         add, seen = self.events.add, look.seen
         spreads = {
             "weight": weights_of(self._model, seen.params),
@@ -201,27 +210,41 @@ class TensorBoardDetails(Hook):
         }
         for name, values in spreads.items():
             add(summaries.histogram(f"distribution/{name}", _array(values)), epoch)
-        eta = seen.eta[:: self._step]
-        mean = self._model.mean(eta.cpu().double())
-        mu = _array(mean)
         if not self._names:
-            caption = (f"epoch {epoch}", "")
-            self._show("observed", epoch, mu[self._points], caption)
             return
-        p = np.stack((1 - mu, mu), axis=1) if mu.ndim == 1 else mu
-        hit = self._y[:, None] == np.arange(p.shape[1])
+        p, hit = self._hits(look)
         first = 1 if p.shape[1] == 2 else 0
         for j in range(first, min(p.shape[1], MOST_CURVES)):
             tag = "pr" if first else f"pr/{self._names[j]}"
             add(summaries.pr_curve(tag, p[:, j], hit[:, j]), epoch)
+
+    def _publish_pictures(self, suffixes: tuple[str, ...], epoch: int, look: Look) -> None:
+        """Pictures."""
+        if suffixes == ("/last",):
+            return
+        if not self._pictures:
+            self._make_pictures()
+        eta = look.seen.eta[:: self._step]
+        if not self._names:
+            mu = _array(self._model.mean(eta.cpu().double()))
+            self._show("observed", epoch, mu[self._points], (f"epoch {epoch}", ""))
+            return
+        p, hit = self._hits(look)
+        first, K = (1 if p.shape[1] == 2 else 0), p.shape[1]
         predicted = _array(self._model.predict(eta)).astype(int)
         right = (predicted == self._y).mean()  # of all rows, unless they were too many to keep
         accuracy = float(right if look.accuracy is None else look.accuracy)
         caption = (f"epoch {epoch}", f"accuracy {100 * accuracy:.1f} %")
         self._show("calibration", epoch, p[:, first:], hit[:, first:], caption)
-        K = p.shape[1]
         pairs = self._y.astype(int) * K + predicted
         self._show("confusion", epoch, np.bincount(pairs, minlength=K * K).reshape(K, K), caption)
+
+    def _hits(self, look: Look) -> tuple[np.ndarray, np.ndarray]:
+        """Probabilities of the classes, and which are the rows' own, (m, K) both."""
+        eta = look.seen.eta[:: self._step]
+        mu = _array(self._model.mean(eta.cpu().double()))
+        p = np.stack((1 - mu, mu), axis=1) if mu.ndim == 1 else mu
+        return p, self._y[:, None] == np.arange(p.shape[1])
 
     def _show(self, tag: str, epoch: int, *what: Any) -> None:
         """Draw one of the pictures and write it."""

@@ -45,8 +45,8 @@ class EventFile:
     share : float or None
         Part of the fit's time that its hooks may take together; what does not fit is written more
         rarely, and what tells most goes first. Always written are log-spaced points of the curves
-        and the first and last boundary; and everything at the end of a fit that took less than
-        0.03 seconds. None: no limit, so that nothing depends on the clock.
+        and the first and last boundary; and everything at the end of a fit of at most 500 epochs
+        that took less than 0.03 seconds. None: no limit, so that nothing depends on the clock.
 
     Raises
     ------

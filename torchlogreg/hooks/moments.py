@@ -148,21 +148,25 @@ class Moments:
             return
         self.wake = self._due[-1] if self._due else math.inf
         if self._waiting:
-            self.wake = min(self.wake, self._budget.ask_for_now(epoch, self._needed()))
+            self.wake = min(self.wake, self._budget.ask_for_now(epoch, self._needed(), self.rank))
 
     def _hope(self) -> None:
         """Tell the budget what waits."""
-        self._budget.hopes[self] = Hope(len(self._waiting), self._cost)
+        self._budget.hopes[self] = Hope(len(self._waiting), self._cost, self.rank)
 
     def _publish_some(self) -> None:
         """What has waited longest, if there is time; under ``every``, all that waits."""
-        while self._waiting and (self.every or self._budget.affords_now(self._needed())):
+        while self._waiting and (self.every or self._affordable()):
             if _is_first(self._waiting):
                 self._budget.promised -= self.guess
             self._publish(self._waiting.pop(0))
             self.events.flush()
             if not self.every:
                 return
+
+    def _affordable(self) -> bool:
+        """Whether there is time for what has waited longest."""
+        return self._budget.affords_now(self._needed(), self.rank)
 
     def _needed(self) -> float:
         """Time that what has waited longest takes beyond what was set aside."""

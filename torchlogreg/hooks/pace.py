@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-BLINK = 0.03
-"""Seconds of a fit that nobody notices the end of: it shows all its pictures."""
+BLINK, BRIEF = 0.03, 500
+"""Seconds and epochs of a fit that nobody notices the end of: it shows all its pictures."""
 
 PATIENCE = 0.5
 """Seconds of a fit before its first pictures are written."""
@@ -34,6 +34,7 @@ class Hope(NamedTuple):
 
     waiting: int
     cost: float  # of each, seconds
+    rank: float = 0.0  # what tells more has a lower one
 
 
 class Budget:
@@ -93,24 +94,29 @@ class Budget:
         """Whether there is time left when all that waits has been written."""
         return self.affords(self.hoped)
 
-    def affords_now(self, cost: float) -> bool:
-        """Whether there is time for a picture while the fit runs, and for the last ones.
+    def affords_now(self, cost: float, rank: float = 0.0) -> bool:
+        """Whether there is time for a picture while the fit runs, and for what goes before it.
 
-        Not in its first half second, which is over before anyone looks: at the end it is known
-        what tells most.
+        That is the last ones, and what waits and tells more. Not in the fit's first half second,
+        which is over before anyone looks: at the end it is known what tells most.
         """
         early = self.share is not None and time.perf_counter() - self.started < PATIENCE
-        return not early and self.affords(cost + sum(hope.cost for hope in self.hopes.values()))
+        return not early and self.affords(cost + self._before(rank))
+
+    def _before(self, rank: float) -> float:
+        """Seconds for the last pictures, and for what waits and has a lower rank."""
+        return sum(
+            (1 + hope.waiting * (hope.rank < rank)) * hope.cost for hope in self.hopes.values()
+        )
 
     @property
     def hoped(self) -> float:
         """Seconds that all takes that waits, and the last pictures."""
         return sum((1 + hope.waiting) * hope.cost for hope in self.hopes.values())
 
-    def ask_for_now(self, epoch: int, cost: float) -> int:
+    def ask_for_now(self, epoch: int, cost: float, rank: float = 0.0) -> int:
         """When ``affords_now`` may be true."""
-        cost += sum(hope.cost for hope in self.hopes.values())
-        return self.sleeps(epoch) or self.ask_again(epoch, cost)
+        return self.sleeps(epoch) or self.ask_again(epoch, cost + self._before(rank))
 
     def ask_for_more(self, epoch: int) -> int:
         """When ``affords_more`` may be true."""
@@ -132,11 +138,13 @@ class Budget:
     def choose(self, offers: Iterable[Offer]) -> list[Offer]:
         """The offers to write at the end of a fit, by epoch.
 
-        Those that tell most, as long as there is time; all of a fit that was over in a blink.
+        Those that tell most, as long as there is time; all of a brief fit that was over in a blink.
         """
-        in_a_blink = time.perf_counter() - self.started < BLINK
+        offers = sorted(offers, key=lambda offer: offer.rank)
+        brief = max((offer.epoch for offer in offers), default=0) <= BRIEF
+        in_a_blink = brief and time.perf_counter() - self.started < BLINK
         chosen, cost = [], 0.0
-        for offer in sorted(offers, key=lambda offer: offer.rank):
+        for offer in offers:
             if offer.rank < 0 or in_a_blink or self.affords(cost + offer.cost):
                 chosen.append(offer)
                 cost += offer.cost

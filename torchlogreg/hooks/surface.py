@@ -111,7 +111,7 @@ class TensorBoardSurface(Hook):
         self._labels = labels
         self._picture: Any = None  # made with the first look: a short fit may have none
         self._moments = Moments(
-            self.events, self.every, self._take, self._publish, guess=0.004, rank=1
+            self.events, self.every, self._take, self._publish, guess=0.003, rank=1
         )
         with self.events.budget:
             self._moments.start(state)
