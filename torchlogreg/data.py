@@ -64,7 +64,7 @@ class Batch:
     @property
     def n(self) -> int:
         """Number of rows, of all ranks."""
-        return len(self) if self.total is None else self.total
+        return self.X.shape[0] if self.total is None else self.total
 
     @property
     def mapped(self) -> bool:

@@ -87,12 +87,12 @@ class FewRows(NamedTuple):
     @property
     def squares(self) -> Tensor:
         """Sums of squares of the columns of ``X``, (p,)."""
-        return self.gram.diagonal()[: len(self.sizes) - 1]
+        return self.gram.diagonal()[: self.sizes.shape[0] - 1]
 
     @property
     def rows(self) -> Tensor:
         """The columns as they were, (n, p)."""
-        return self.design[:, : len(self.sizes) - 1]
+        return self.design[:, : self.sizes.shape[0] - 1]
 
 
 def tiled(size: int) -> int:

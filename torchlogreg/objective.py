@@ -152,7 +152,6 @@ class Objective:
         numeric = self.own_loss and self.model.n_classes is None
         return self.remembered.units(data, numeric=numeric)
 
-    @torch.no_grad()
     def curvature(self, batch: Batch, known: Evaluation | None) -> Tensor:
         """Gauss-Newton matrix of the smooth value on ``batch``, (P, P); ``known`` saves a pass."""
         model, penalty = self.model, self.penalty
@@ -164,7 +163,8 @@ class Objective:
         matrix = curvature.gauss_newton(model, self.loss, batch, eta)
         if penalty is None or not penalty.smooth:
             return matrix
-        return penalty.curvature_on(matrix, model, batch)
+        with torch.no_grad():
+            return penalty.curvature_on(matrix, model, batch)
 
 
 class Closure:

@@ -35,7 +35,7 @@ class Evaluation(NamedTuple):
     @property
     def has_rows(self) -> bool:
         """Whether ``eta`` and losses were kept."""
-        return len(self.found.losses) == len(self.batch)
+        return self.found.losses.shape[0] == self.batch.X.shape[0]
 
     @property
     def eta(self) -> Tensor | None:
@@ -135,7 +135,7 @@ class Remembered:
         if self._units is None or not _same_rows(self._units[0], data):
             few, params = data.few, self._params
             fits = few is not None and few.X is data.X and not numeric
-            if few is not None and fits and sum(p.numel() for p in params) == len(few.sizes):
+            if few is not None and fits and sum(p.numel() for p in params) == few.sizes.numel():
                 self._units = data, Units.of_few(few), few.sizes  # weight and bias
                 return self._units[1:]
             if self.squares_of(data) is None:

@@ -167,11 +167,11 @@ class Small:
         """Hessian of the smooth value, (P, P)."""
         size = self.design.shape[1]
         if logits is self.even and self.gram is not None:
-            matrix = self.gram * (0.25 / len(self.sign))
+            matrix = self.gram * (0.25 / self.sign.shape[0])
         else:
             bend = torch.sigmoid(-logits.u).mul_(logits.missed).mul_(self.share)
             matrix = torch.mm(self.filled.T, self.filled * bend.unsqueeze(1))
-        if size < len(matrix):
+        if size < matrix.shape[0]:
             matrix = matrix[:size, :size]
         if self.strength is not None:
             matrix.diagonal().add_(self.strength)

@@ -15,7 +15,6 @@ BLOCK = 2**22
 """Entries of ``X`` looked at together."""
 
 
-@torch.no_grad()
 def told_apart(problem: Problem) -> bool:
     """Whether the current parameters certify complete separation of unpenalised classes.
 
@@ -23,9 +22,16 @@ def told_apart(problem: Problem) -> bool:
     above one lowers every loss: no finite optimum exists (Albert and Anderson, 1984). False
     otherwise, which does not exclude separation; ``diagnostics.separation`` decides.
     """
-    objective, data, model = problem.objective, problem.data, problem.objective.model
+    data = problem.data
     if problem.penalised or not problem.asks_for_rows or data.y.ndim == 2:
         return False
+    with torch.no_grad():
+        return _told_apart(problem)
+
+
+def _told_apart(problem: Problem) -> bool:
+    """The same, where it is a question."""
+    objective, data, model = problem.objective, problem.data, problem.objective.model
     eta, losses = objective.rows(data)
     if data.offset is None and not isinstance(model, OrdinalRegression):
         # On its own side a row's class is the likeliest: cheap to refute where one is far from it.

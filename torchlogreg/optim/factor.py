@@ -40,7 +40,7 @@ class Factor:
         diagonal = matrix.diagonal()
         if damping:
             matrix = matrix + torch.diag(damping * torch.where(diagonal > 0, diagonal, 1.0))
-        self._cutoff = cutoff = 10 * len(matrix) * torch.finfo(matrix.dtype).eps
+        self._cutoff = cutoff = 10 * matrix.shape[0] * torch.finfo(matrix.dtype).eps
         self._lower, info = torch.linalg.cholesky_ex(matrix)  # 1
         pivots = self._lower.diagonal().square().div_(diagonal)
         self.smallest_pivot = pivots.min()
