@@ -13,6 +13,7 @@ from torchlogreg import distributed
 from torchlogreg.disk import mapped as mapping
 from torchlogreg.disk.mapped import Rooms
 from torchlogreg.few_rows import FewRows
+from torchlogreg.meter import passed
 from torchlogreg.sparse import is_sparse, row_width
 
 GATHERED = 2**25
@@ -152,6 +153,7 @@ class Batch:
         size = max(1, size)
         for start in range(0, len(self), size):
             yield self if size >= len(self) else self.rows(slice(start, start + size))
+            passed(min(size, len(self) - start))
 
     def reweighted(self, sample_weight: Tensor) -> Batch:
         """The same rows under other weights; nothing is copied."""

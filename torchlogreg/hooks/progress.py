@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import math
 import sys
+import threading
 import time
+from contextvars import Token
 from typing import Any
 
+from torchlogreg.meter import METER, Meter
 from torchlogreg.state import FitState, Hook
 
 INTERVAL = 0.1
 """Least time between two refreshes, in seconds."""
+
+TICK = 0.5
+"""Seconds between two looks at how far an epoch of all rows is."""
 
 SHARE = 20
 """A refresh that took t seconds is followed by a pause of SHARE * t: at most 5 % overhead."""
@@ -19,7 +25,9 @@ SHARE = 20
 class Progress(Hook):
     """A tqdm bar: epochs done, objective, optimality, epochs per second.
 
-    With mini-batches also how much of the present epoch is done: a long one is seen to move.
+    Also how much of the present epoch is done, so that a long one is seen to move: with
+    mini-batches which share of the rows was drawn; else, twice a second, how often all rows were
+    passed over.
 
     Figures are computed and fetched only when the bar is redrawn, at most ten times a second, and
     more rarely where computing them is slow. The last line stays and says why the fit ended.
@@ -39,6 +47,9 @@ class Progress(Hook):
         self._due = self._due_within = 0.0
         self._epoch, self._steps = -1, 0
         self._text = ""
+        self._ended = threading.Event()
+        self._ticker: threading.Thread | None = None
+        self._before: Token[Meter | None]
 
     def on_fit_start(self, state: FitState) -> None:
         """Draw the empty bar."""
@@ -57,6 +68,8 @@ class Progress(Hook):
         )
         self._due = self._due_within = time.perf_counter() + INTERVAL
         self._epoch, self._text = -1, ""
+        if state.batch_size is None:
+            self._hang_up(state)
 
     def on_step_end(self, state: FitState) -> None:
         """Tell how far the epoch is, without a look at the device."""
@@ -83,6 +96,7 @@ class Progress(Hook):
 
     def on_fit_end(self, state: FitState) -> None:
         """Draw the final line, with the reason; close the bar whatever happens."""
+        self._take_down()
         if self._bar is None:
             return
         reason = state.stop_reason or "max_epochs"
@@ -92,6 +106,32 @@ class Progress(Hook):
         finally:
             bar, self._bar = self._bar, None
             bar.close()
+
+    def _hang_up(self, state: FitState) -> None:
+        """Count the rows that are read, and tell of them while an epoch lasts."""
+        meter = Meter()
+        self._before = METER.set(meter)
+        self._ended.clear()
+        self._ticker = threading.Thread(target=self._tick, args=(state.whole, meter), daemon=True)
+        self._ticker.start()
+
+    def _tick(self, state: FitState, meter: Meter) -> None:
+        """In a thread: it reads two numbers, and never looks at the device."""
+        n, epoch, start = len(state.data), state.epoch, 0
+        while not self._ended.wait(TICK):
+            if state.epoch != epoch:  # one that is over so soon needs the usual line alone
+                epoch, start = state.epoch, meter.rows
+                continue
+            text = f"{(meter.rows - start) / n:.1f} passes over the rows in epoch {epoch + 1}"
+            self._show(f"{text}{self._text and ', ' + self._text}")
+
+    def _take_down(self) -> None:
+        """Stop counting, and wait for the thread."""
+        if self._ticker is not None:
+            self._ended.set()
+            self._ticker.join()
+            self._ticker = None
+            METER.reset(self._before)
 
     def _draw(self, state: FitState, ending: str = "") -> None:
         optimality = float(state.optimality)  # first: its pass over the rows serves the value too

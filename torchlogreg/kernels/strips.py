@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from torchlogreg.kernels.parts import cut, share
+from torchlogreg.meter import counted, passed
 
 Array = np.ndarray[Any, Any]
 
@@ -41,6 +42,7 @@ def over_strips(X: Tensor, work: Callable[[Tensor, slice], Tensor]) -> Tensor:
     for start in range(0, len(X), size):
         rows = slice(start, min(start + size, len(X)))
         found.append(work(room[: rows.stop - start].copy_(X[rows]), rows))
+        passed(rows.stop - start)
     return torch.stack(found).sum(0)
 
 
@@ -78,7 +80,10 @@ def swept(
     *given, eta, losses = (array[rows] for array in by_row)
     arrays = [as_array(X), *given, *shared, eta, losses]
     sums = np.empty((parts, 1 + r * p + k + (p if squared else 0)))
-    share(lambda first, last: run(first, last, size, height, *arrays, sums), parts)
+    share(
+        counted(lambda i, j: run(i, j, size, height, *arrays, sums), n, p, parts),
+        parts,
+    )
     return torch.from_numpy(sums.sum(0))
 
 
@@ -92,7 +97,10 @@ def upper_gram(X: Tensor, d: Array, *, totals: bool = False) -> Tensor:
     n, p = X.shape
     parts, size = cut(n, n * p, limit=16)
     sums, rows, height = np.empty((parts, p + int(totals), p)), as_array(X), _height(X)
-    share(lambda first, last: GRAM(first, last, size, height, rows, d, sums), parts)
+    share(
+        counted(lambda i, j: GRAM(i, j, size, height, rows, d, sums), n, p, parts),
+        parts,
+    )
     found = sums.sum(0)
     found[:p] = np.triu(found[:p])
     return torch.from_numpy(found)
