@@ -173,3 +173,27 @@ def test_a_penalty_of_none_in_the_grid_is_a_fit_without_one() -> None:
     train = FOLDS[0][0]
     alone = LogisticRegression(C=np.inf, tol=1e-12).fit(X[train], y[train])
     assert np.abs(found.coefs_paths_[0, 0, 1, :, :-1] - alone.coef_).max() < 1e-7
+
+
+def test_a_loose_tolerance_still_gives_six_digits_of_every_fold() -> None:
+    # Scikit-learn's has three there.
+    X, y, _ = data(3)
+    settings: dict[str, Any] = {"Cs": CS, "cv": FOLDS, **PLAIN}
+    loose = LogisticRegressionCV(**settings).fit(X, y).coefs_paths_
+    tight = LogisticRegressionCV(tol=1e-13, **settings).fit(X, y).coefs_paths_
+    assert 0 < np.abs(loose - tight).max() < 1e-6 * np.abs(tight).max()
+
+
+def test_an_even_number_of_classes_leaves_lasso_coefficients_a_choice() -> None:
+    # What is added to a column's coefficients of all classes changes no probability, and, where as
+    # many are positive as negative, not the sum of their sizes either: scikit-learn ends elsewhere.
+    X, y, _ = data(2)
+    labels = np.where(X[:, 0] > X[:, 1], y.astype("U9"), np.char.add(y.astype("U9"), "2"))
+    model = LogisticRegression(C=100, l1_ratio=1, solver="saga", tol=1e-12).fit(X, labels)
+    assert len(model.classes_) == 4
+    column = int(np.argmax((model.coef_ > 0).sum(0) == 2))
+    assert (model.coef_[:, column] > 0).sum() == (model.coef_[:, column] < 0).sum() == 2
+    before, total = model.predict_proba(X), np.abs(model.coef_).sum()
+    model.coef_[:, column] += 0.5 * np.abs(model.coef_[:, column]).min()
+    assert np.abs(model.coef_).sum() == pytest.approx(total, rel=1e-12)
+    assert np.allclose(model.predict_proba(X), before, rtol=0, atol=1e-12)

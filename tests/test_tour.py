@@ -76,7 +76,7 @@ def test_newton_needs_the_fewest_epochs(executed):
     pattern = r"^([A-Za-z][\w -]*?) +(\d+) +(-?[0-9.e+-]+) +(True|False)$"
     table = re.findall(pattern, printed(executed), re.M)
     epochs = {name: int(n) for name, n, _, _ in table}
-    assert set(epochs) == {"gradient descent", "momentum", "Adam", "L-BFGS", "Newton"}
+    assert set(epochs) == {"descent", "momentum", "Adam", "L-BFGS", "Newton"}
     assert min(epochs, key=epochs.__getitem__) == "Newton"
     assert all(float(excess) >= -1e-15 for _, _, excess, _ in table)
 

@@ -89,7 +89,7 @@ class Paths(NamedTuple):
 
 
 @torch.no_grad()
-def ridge_paths(rows: Rows, alphas: Tensor, dtype: torch.dtype) -> Paths | None:
+def ridge_paths(rows: Rows, alphas: Tensor, dtype: torch.dtype, tol: float) -> Paths | None:
     """Coefficients and intercepts under ``L2(alpha)``, or None where the steps did not end.
 
     1. Standardise by all rows; the penalty keeps its meaning on raw columns.
@@ -103,6 +103,9 @@ def ridge_paths(rows: Rows, alphas: Tensor, dtype: torch.dtype) -> Paths | None:
         Positive, decreasing.
     dtype : torch.dtype
         Of the work.
+    tol : float
+        Up to 1e-6 all digits are worked out, since the last ones are cheap; beyond, the distance to
+        the lowest objective is a hundredth of its square.
     """
     columns = columns_of(  # 1
         rows.X, rows.shares.mean(0), dtype, centre=rows.intercept, penalised=True
@@ -113,9 +116,10 @@ def ridge_paths(rows: Rows, alphas: Tensor, dtype: torch.dtype) -> Paths | None:
     problem = _Problem(rows, torch.cat((X, last), dim=1), rows.shares.to(dtype))
     theta = X.new_zeros(len(rows.shares), rows.n_scores, X.shape[1] + 1)
     path, n_steps = [], []
+    done = DONE if tol <= 1e-6 else 1e-2 * tol**2
     for alpha in alphas.to(X).unbind(dim=1):  # 2
         ridge = F.pad(alpha.view(-1, 1, 1) / scale.square(), (0, 1))
-        found = _minimise(problem, theta, ridge)
+        found = _minimise(problem, theta, ridge, done)
         if found is None:
             return None
         theta, steps = found
@@ -216,12 +220,14 @@ class _Problem:
         return None if bool(failed.any()) else factors
 
 
-def _minimise(problem: _Problem, theta: Tensor, ridge: Tensor) -> tuple[Tensor, int] | None:
+def _minimise(
+    problem: _Problem, theta: Tensor, ridge: Tensor, done: float
+) -> tuple[Tensor, int] | None:
     """Where L-BFGS about a Hessian that folds may share ends, and after how many steps.
 
     1. Direction of every fold; while the objective has far to fall, from a new Hessian.
     2. Halve the steps of folds whose objective would not fall.
-    3. Remember step and change of the gradient; end where the next step would change no digit.
+    3. Remember step and change of the gradient; end where all folds were within ``done``.
     """
     at, far = problem.at(theta, ridge), True
     factors, pairs = None, list[_Pair]()
@@ -238,7 +244,7 @@ def _minimise(problem: _Problem, theta: Tensor, ridge: Tensor) -> tuple[Tensor, 
         pair = _Pair.of((ahead.theta - at.theta).flatten(1), ahead.gradient - at.gradient)  # 3
         at, pairs = ahead, [*pairs[-PAIRS + 1 :], pair]
         largest = float(gain.max())
-        if not largest > DONE:
+        if not largest > done:
             return (at.theta, n_steps) if largest == largest else None
         far = largest > FAR
     return None

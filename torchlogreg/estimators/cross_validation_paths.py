@@ -90,7 +90,7 @@ def paths(
     """
     auto = (optimizer is None or optimizer == AUTO) and max_epochs >= STEPS
     if auto and l1_ratio == 0 and bool((alphas > 0).all()) and suits(rows):
-        found = ridge_paths(rows, alphas, dtype)
+        found = ridge_paths(rows, alphas, dtype, tol)
         if found is not None:
             return found
     settings = Settings(
