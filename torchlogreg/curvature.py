@@ -73,12 +73,10 @@ def gauss_newton(model: Model, loss: Loss, batch: Batch, eta: Tensor | None = No
     Rows are taken in blocks, so that the weighted copy of ``X`` stays small. ``eta`` (n, k), where
     it is known, saves a pass.
     """
-    if len(model.weight) == 1 and (eta is not None and eta.shape[1] == 1):
+    if len(model.weight) == len(model.intercepts()) == 1:
         return _of_one_column(model, loss, batch, eta)
     R, J = mix_matrix(model), intercept_jacobian(model)
     (k, r), p = R.shape, model.n_features
-    if k == 1:
-        return _of_one_column(model, loss, batch, eta)
     C_sum = R.new_zeros(k, k)
     cross = R.new_zeros(k * r, p)
     weight_block = R.new_zeros(r, p, r, p)

@@ -10,7 +10,7 @@ from torchlogreg.kernels.compiling import entry, exact
 from torchlogreg.kernels.elementary import exp_negative
 from torchlogreg.kernels.products import rows_into
 from torchlogreg.kernels.sweeps import to_scores
-from torchlogreg.kernels.tiles import HIGH, upper_into
+from torchlogreg.kernels.tiles import lay_out, rooms, upper_into
 
 
 @exact
@@ -38,9 +38,8 @@ def _bent(
     Of sums (parts, p + 1, p + 1) the last row is that of the ones.
     """
     p, one = X.shape[1], X.dtype.type(1)
-    m = -(-p // HIGH) * HIGH
-    scores, scaled = np.empty((height, 1), X.dtype), np.zeros((height, m), X.dtype)
-    G, total, bends = np.empty((m, p), X.dtype), np.empty(p), np.empty(height, X.dtype)
+    plain, scaled, G = rooms(X, height)
+    scores, total, bends = np.empty((height, 1), X.dtype), np.empty(p), np.empty(height, X.dtype)
     for part in range(first, last):
         out, end = sums[part], min((part + 1) * size, X.shape[0])
         out[:] = 0
@@ -52,13 +51,12 @@ def _bent(
             for i in range(t - s):
                 a[i] = sample_weight[s + i] * binary_bend(eta[i] + intercept[0], one)
             for i in range(t - s):
-                for j in range(p):
-                    scaled[i, j] = a[i] * x[i, j]
                 out[p, p] += a[i]
+            rows = lay_out(x, a, plain, scaled)
             total[:] = 0
             rows_into(scaled[: t - s, :p], total)
             G[:] = 0
-            upper_into(x, scaled[: t - s], G)
+            upper_into(rows, scaled[: t - s], G)
             for j in range(p):
                 out[p, j] += total[j]
                 for k in range(p):

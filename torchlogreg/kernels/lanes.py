@@ -132,6 +132,31 @@ def spread(context: Any, scalar: Any) -> Any:
 
 
 @intrinsic
+def spread_at(context: Any, array: Any, index: Any) -> Any:
+    """A register of copies of one element of a contiguous array, by its flat index."""
+    lanes = Lanes(array.dtype)
+
+    def _generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = context.get_value_type(array.dtype)
+        address = _address(context, builder, signature, arguments, kind)
+        return _spread(builder, builder.load(address), lanes.count)
+
+    return lanes(array, types.intp), _generate
+
+
+@intrinsic
+def in_order(context: Any) -> Any:
+    """What is loaded behind this is not loaded before it: registers are not filled too early."""
+
+    def _generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = ir.FunctionType(ir.VoidType(), [])
+        builder.asm(kind, "", "~{memory}", [], True)
+        return context.get_dummy_value()
+
+    return types.void(), _generate
+
+
+@intrinsic
 def multiply_add(context: Any, a: Any, b: Any, c: Any) -> Any:
     """``a * b + c``, in one instruction where the processor has it."""
 

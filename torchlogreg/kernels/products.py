@@ -107,6 +107,28 @@ def accumulate_one(X: Any, S: Any, G: Any, ahead: Any) -> None:
 
 
 @inner
+def accumulate_and_square(X: Any, S: Any, G: Any, Q: Any, ahead: Any) -> None:
+    """The same, and the squares of the columns added to ``Q`` (p,): what is loaded serves both."""
+    n, p = X.shape
+    g, q = G[0], Q
+    line = 64 // X.itemsize
+    whole = n - n % 4
+    for i in range(0, whole, 4):
+        if i + 4 <= ahead.shape[0]:
+            for j in range(i * p, (i + 4) * p, line):
+                fetch_ahead(ahead, j)
+        x0, x1, x2, x3 = X[i], X[i + 1], X[i + 2], X[i + 3]
+        s0, s1, s2, s3 = S[i, 0], S[i + 1, 0], S[i + 2, 0], S[i + 3, 0]
+        for j in range(p):
+            g[j] += (s0 * x0[j] + s1 * x1[j]) + (s2 * x2[j] + s3 * x3[j])
+            q[j] += (x0[j] * x0[j] + x1[j] * x1[j]) + (x2[j] * x2[j] + x3[j] * x3[j])
+    for i in range(whole, n):
+        for j in range(p):
+            g[j] += S[i, 0] * X[i, j]
+            q[j] += X[i, j] * X[i, j]
+
+
+@inner
 def some(X: Any, index: int, used: int) -> Any:
     """Lanes of ``X`` from a flat index on: all, or the first ``used``."""
     return load(X, index) if used == lanes_in(X) else load_first(X, index, used)

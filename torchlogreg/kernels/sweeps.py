@@ -12,6 +12,7 @@ import numpy as np
 
 from torchlogreg.kernels.compiling import entry, inner
 from torchlogreg.kernels.products import (
+    accumulate_and_square,
     accumulate_many,
     accumulate_one,
     long_squares_into,
@@ -27,7 +28,7 @@ from torchlogreg.kernels.rowwise import (
     pointwise,
     squared_row,
 )
-from torchlogreg.kernels.tiles import HIGH, upper_into
+from torchlogreg.kernels.tiles import lay_out, rooms, upper_into
 
 
 @inner
@@ -43,20 +44,22 @@ def to_scores(X: Any, weight: Any, offset: Any, scores: Any) -> None:
 
 
 @inner
-def to_gradient(X: Any, slopes: Any, ahead: Any, G: Any) -> None:
-    """``slopes.T @ X`` into ``G``."""
+def to_gradient(X: Any, slopes: Any, ahead: Any, G: Any, squares: Any) -> None:
+    """``slopes.T @ X`` into ``G``; the squares of the columns are added where there is room."""
     G[:] = 0
-    if slopes.shape[1] == 1:
-        accumulate_one(X, slopes, G, ahead)
-    else:
+    if slopes.shape[1] > 1:
         accumulate_many(X, slopes, G)
+        if squares.shape[0] > 0:
+            add_squares(X, squares)
+    elif squares.shape[0] > 0:
+        accumulate_and_square(X, slopes, G, squares, ahead)
+    else:
+        accumulate_one(X, slopes, G, ahead)
 
 
 @inner
 def add_squares(X: Any, out: Any) -> None:
-    """Add the squares of the columns to ``out`` (p,); where that is empty nothing is asked."""
-    if out.shape[0] == 0:
-        return
+    """Add the squares of the columns to ``out`` (p,)."""
     if X.shape[1] < 512:
         squares_into(X, out)
     else:
@@ -105,8 +108,7 @@ def sweep(rows: Any, name: str) -> Any:
                     u, y[s:t], sample_weight[s:t], intercepts, table, at, each, v,
                     out[m : m + k], work[: t - s],
                 )  # fmt: skip
-                add_squares(x, out[m + k :])
-                to_gradient(x, v, X[t : t + height], G)
+                to_gradient(x, v, X[t : t + height], G, out[m + k :])
                 at_weight += G.ravel()
 
     return entry(run, name)
@@ -120,8 +122,7 @@ def _gram(
     Of sums (parts, p + 1, p) the last row is ``sample_weight @ X``; sums (parts, p, p) have none.
     """
     p = X.shape[1]
-    total, m = np.zeros(p), -(-p // HIGH) * HIGH
-    scaled, G = np.zeros((height, m), X.dtype), np.empty((m, p), X.dtype)
+    total, (plain, scaled, G) = np.zeros(p), rooms(X, height)
     for part in range(first, last):
         out, end = sums[part], min((part + 1) * size, X.shape[0])
         out[:] = 0
@@ -130,15 +131,13 @@ def _gram(
             stop = min(s + 32 * height, end)
             for b in range(s, stop, height):
                 t = min(b + height, stop)
-                for i in range(t - b):
-                    for j in range(p):
-                        scaled[i, j] = sample_weight[b + i] * X[b + i, j]
+                rows = lay_out(X[b:t], sample_weight[b:t], plain, scaled)
                 if out.shape[0] > p:
                     total[:] = 0
                     rows_into(scaled[: t - b, :p], total)
                     out[p] += total
-                upper_into(X[b:t], scaled[: t - b], G)
-            out[:p] += G[:p]
+                upper_into(rows, scaled[: t - b], G)
+            out[:p] += G[:p, :p]
 
 
 def _squares(first: int, last: int, size: int, X: Any, sums: Any) -> None:
