@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -145,3 +146,15 @@ def test_newtons_steps_are_seen_by_whoever_asks_torch_to() -> None:
     with torch.profiler.profile() as profile:
         fit(model, X, y, optimizer="newton", penalty=L2(0.1), max_epochs=1, tol=0)
     assert any("Optimizer.step#Newton" in event.key for event in profile.key_averages())
+
+
+def test_what_one_rank_saw_is_not_taken_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A rank's own sizes and means would be other units, and another way, than its neighbours'.
+    monkeypatch.setattr("torchlogreg.distributed.world_size", lambda: 2)
+    monkeypatch.setattr("torchlogreg.distributed.count", lambda n, device: 2 * n)
+    monkeypatch.setattr("torchlogreg.distributed.together", lambda what: nullcontext())
+    monkeypatch.setattr("torchlogreg.distributed.all_min", lambda values: values)
+    monkeypatch.setattr("torchlogreg.distributed.all_max", lambda values: values)
+    X, y = rows()
+    data = make_data(LogisticRegression(4, dtype=F64), X, y)
+    assert data.total == 180 and data.few is None

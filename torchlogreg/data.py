@@ -49,7 +49,7 @@ class Batch:
     rooms : Rooms or None
         Where ``X`` stays on disk: what is made of its rows then does, too.
     few : FewRows or None
-        What one product said of few rows; see :mod:`torchlogreg.few_rows`.
+        What one product said of few rows, on one process; see :mod:`torchlogreg.few_rows`.
     """
 
     X: Tensor

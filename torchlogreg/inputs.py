@@ -65,7 +65,7 @@ def make_data(
     with distributed.together("checking its rows"):  # 1
         data = _own_rows(model, X, y, sample_weight, offset, own_target, unseen)
     if distributed.world_size() > 1:  # 2
-        data = replace(data, total=distributed.count(len(data), data.X.device))
+        data = replace(data, total=distributed.count(len(data), data.X.device), few=None)
     if sample_weight is not None:
         data = data.reweighted(mean_one_on(data, data.sample_weight).to(model.weight.dtype))
     if own_target:
