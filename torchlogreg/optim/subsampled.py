@@ -20,8 +20,15 @@ from torchlogreg.optim.quasi_newton import Moved, QuasiNewton
 from torchlogreg.optim.requirements import our_closure
 from torchlogreg.optim.sampling import nested, stretches
 
-FIRST, LAST, GROWTH = 15, 400, 8
+FIRST, LAST, GROWTH = 15, 800, 8
 """Rows a parameter in the first and in the last sample, and how the samples between grow."""
+
+FEWEST, ENTRIES = 40, 2**23
+"""Rows a parameter below which the last sample is none, and its size, 64 MB in float64, beyond
+which it has no more rows than these: it is a copy."""
+
+CLEAR = 0.9
+"""Share of the value at the start below which a sample is clearly better off than there."""
 
 LEAST = 1000
 """Rows of the first sample in any case: fewer cost no less, and rare rows are missed."""
@@ -42,7 +49,7 @@ class SubsampledNewton(Optimizer):
     3. The whole step; a shorter one where that does not lower the objective enough.
     4. Where the base misleads (the first try fails, the gradient falls by less than half, or
        reaches where the sample has no curvature) the Hessian of all rows at the present parameters
-       takes its place: the method is then Newton's. So it does where the objective has twelve
+       takes its place: the method is then Newton's. So it does where the objective has nine
        digits and more are wanted, if its price is less than that of the passes it saves.
 
     The error falls by about ``sqrt(parameters / sample)`` a pass at first and faster later,
@@ -122,18 +129,19 @@ class SubsampledNewton(Optimizer):
         """Sample after sample, the Hessian of each the base for the next."""
         objective, start = closure.objective, [p.clone() for p in closure.params]
         samples = nested(closure.batch, sizes, source, objective.model.n_classes)
-        values = []
+        first = Closure(objective, samples[0], samples[0]).look()
         for rows in samples:
             part, here = Closure(objective, rows, rows), [p.clone() for p in closure.params]
-            _set(closure, start)
-            values.append(part.value(smooth_only=True))
-            _set(closure, here)
-            if not bool(part.look() <= values[-1]):  # the last sample was separated, or a freak
-                _set(closure, start)
+            if rows is not samples[0] and not bool(part.look() <= CLEAR * first):
+                _set(closure, start)  # which is worth a look
+                value = part.value(smooth_only=True)
+                _set(closure, here)
+                if not bool(part.look() <= value):  # the last sample was separated, or a freak
+                    _set(closure, start)
             self._sample = self._fitted(part, 0.1 * _n_params(closure) / len(rows))
             self._quasi = QuasiNewton(self._sample.solve)
         self._stale = False
-        return values[0]
+        return first
 
     def _fitted(self, part: Closure, goal: float) -> Factor:
         """Minimise on a sample, about the base that there is; returns its Hessian."""
@@ -176,14 +184,16 @@ class SubsampledNewton(Optimizer):
 def _pays(moved: Moved, closure: Closure) -> bool:
     """Whether the Hessian of all rows is the cheaper way from here to the last digits.
 
-    It costs about one pass and another for each twenty parameters; after it, two are left. Who goes
-    on where the objective has twelve digits wants those of the parameters, too.
+    It costs two passes and another for each 35 parameters (measured at 20, 100 and 200); after it,
+    each pass gains as many digits as the parameters had. Who goes on where the objective has nine
+    digits wants those of the parameters, too.
     """
-    if not 0 < moved.left <= 1e-12:
+    if not 0 < moved.left <= 1e-9:
         return False
-    P = _n_params(closure)
     missing = 0.5 * math.log10(moved.left / torch.finfo(closure.params[0].dtype).eps ** 2)
-    return missing > (3 + P / 20) * -math.log10(min(moved.contraction, 1.0))
+    gained = -math.log10(min(moved.contraction, 1.0))
+    price = 2 + _n_params(closure) / 35
+    return missing > gained * (price + missing / (-0.5 * math.log10(moved.left)))
 
 
 def _rounding(closure: Closure, least: float = 0.0) -> float:
@@ -208,8 +218,8 @@ def _rounding(closure: Closure, least: float = 0.0) -> float:
 def _sizes(closure: Closure) -> list[int]:
     """Rows of the samples; none where the last would be most of the rows."""
     n, P = closure.batch.n, _n_params(closure)
-    last = min(LAST * P, n // 8)
-    if last < 40 * P:
+    last = min(LAST * P, n // 8, max(ENTRIES // P, FEWEST * P))
+    if last < FEWEST * P:
         return []
     sizes, first = [last], max(FIRST * P, LEAST)
     while sizes[0] > 4 * first:
