@@ -115,7 +115,11 @@ class Curvature(NamedTuple):
 
         def apply(v: np.ndarray) -> np.ndarray:
             weight = v[: spec.width * spec.p].reshape(spec.width, spec.p)
-            out = np.concatenate([cho_solve(f, w) for f, w in zip(factors, weight, strict=True)])
-            return np.concatenate((out, v[spec.width * spec.p :] / free)) if spec.intercept else out
+            out = np.stack([cho_solve(f, w) for f, w in zip(factors, weight, strict=True)])
+            bias = v[spec.width * spec.p :] / free if spec.intercept else v[:0]
+            # Scores of all classes shifted alike change no loss: along that nothing but the penalty
+            # bends, and steps that sum to zero over the classes, as gradients do, never go there.
+            out = out - out.mean(axis=0)
+            return np.concatenate((out.ravel(), bias - bias.mean() if len(bias) else bias))
 
         return apply
