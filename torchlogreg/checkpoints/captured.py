@@ -186,6 +186,8 @@ class Saved:
 def _refuse_others(memory: dict[str, Any], data: Batch, params: list[nn.Parameter]) -> None:
     """Refuse figures of the last epoch that no pass over these rows can have found."""
     last, asked, counts = memory["evaluation"], memory["state"]["asked"], memory["counts"]
+    for name in PLAIN:
+        float(memory["state"][name])
     if any(type(count) is not int for count in counts):
         raise ValueError("it does not say how much was evaluated")
     if asked is not None and (type(asked) is not Asked or len(asked.eta) != len(data)):
