@@ -148,6 +148,7 @@ class Saved:
             name: self._memory["state"][name] for name in (*PLAIN, "eta_before", "asked")
         }
         self._inner = _made(self._memory["optimizer"], state)
+        _refuse_settings(self._memory["optimizer"]["groups"], state.optimizer)
         _refuse_others(self._memory, data, params)
 
     @torch.no_grad()
@@ -202,6 +203,18 @@ def _refuse_others(memory: dict[str, Any], data: Batch, params: list[nn.Paramete
     if not whole or found.gradient.shape != (n_params,) or not rows <= {0, n_rows}:
         raise ValueError("its last evaluation is of another objective")
     float(found.value)
+
+
+def _refuse_settings(groups: Any, optimizer: Optimizer) -> None:
+    """Refuse settings of another kind than the optimizer's: hooks read them before it does."""
+    numbers = (int, float, Tensor, type(None))
+    for saved, group in zip(groups, optimizer.param_groups, strict=True):
+        for name, own in group.items():
+            if name == "params":
+                continue
+            kinds = numbers if isinstance(own, numbers) else (type(own),)
+            if not isinstance(saved[name], kinds):
+                raise ValueError(f"its {name!r} is no setting of {type(optimizer).__name__}")
 
 
 def _known(state: FitState) -> dict[str, Any]:
