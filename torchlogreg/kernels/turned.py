@@ -16,23 +16,28 @@ from torchlogreg.kernels.tiles import HIGH, tile_of_one, tile_of_three, tile_of_
 
 
 @inner
-def product_into(X: Any, T: Any, Y: Any) -> None:
-    """Add ``X T`` to ``Y``, eight rows by up to three registers at once."""
+def product_into(X: Any, T: Any, across: Any, Y: Any) -> None:
+    """Add ``X T`` to ``Y``, eight rows by up to three registers at once.
+
+    ``across`` (p, height) gets ``X'``, and zeros for rows up to a multiple of eight, which ``Y``
+    has room for.
+    """
     n, (p, m), width = X.shape[0], T.shape, lanes_in(T)
-    whole, across = n - n % HIGH, X.T
-    for c in range(0, whole, HIGH):
+    filled = -(-n // HIGH) * HIGH
+    for i in range(n):
+        for k in range(p):
+            across[k, i] = X[i, k]
+    for k in range(p):
+        across[k, n:filled] = 0
+    for c in range(0, filled, HIGH):
         for j in range(0, m, 3 * width):
             left = m - j
             if left > 2 * width:
-                tile_of_three(T, across, Y, c, j, min(left - 2 * width, width))
+                tile_of_three(T, across, Y, c, j)
             elif left > width:
-                tile_of_two(T, across, Y, c, j, left - width)
+                tile_of_two(T, across, Y, c, j)
             else:
-                tile_of_one(T, across, Y, c, j, left)
-    for i in range(whole, n):
-        for k in range(p):
-            for j in range(m):
-                Y[i, j] += X[i, k] * T[k, j]
+                tile_of_one(T, across, Y, c, j)
 
 
 @inner
@@ -84,6 +89,7 @@ def _turned(
     m = T.shape[1]
     scores, Y = np.empty((height, 1), X.dtype), np.empty((height, m), X.dtype)
     scaled, G, bends = np.empty((height, m), X.dtype), np.empty((m, m), X.dtype), np.empty(height)
+    across = np.empty((X.shape[1], height), X.dtype)
     slopes, gradient = np.empty((height, 1), X.dtype), np.empty((1, X.shape[1]), X.dtype)
     for part in range(first, last):
         out, end = sums[part], min((part + 1) * size, X.shape[0])
@@ -98,9 +104,9 @@ def _turned(
             accumulate_one(x, d, gradient, X[t : t + height])
             for j in range(X.shape[1]):
                 head[3 + j] += gradient[0, j]
-            for i in range(t - s):
-                z[i] = shift
-            product_into(x, T, z)
+            for i in range(height):
+                Y[i] = shift
+            product_into(x, T, across, Y)
             for i in range(t - s):
                 for j in range(m):
                     scaled[i, j] = a[i] * z[i, j]
