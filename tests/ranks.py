@@ -18,6 +18,8 @@ from torchlogreg import (
     L2,
     BoostMisclassified,
     ClassBalanced,
+    ClassMean,
+    ElasticNet,
     FitResult,
     Focal,
     Hook,
@@ -25,6 +27,8 @@ from torchlogreg import (
     LogisticRegression,
     Model,
     OrdinalRegression,
+    Product,
+    Smoothed,
     SoftmaxRegression,
     distributed,
     fit,
@@ -63,6 +67,19 @@ FITS = {
     "balanced": ("softmax", {"weighting": ClassBalanced(), "penalty": L2(0.01)}),
     "boost": ("logistic", {"weighting": BoostMisclassified(), "penalty": L2(0.01)}),
     "focal": ("ordinal", {"weighting": Focal(1.0), "penalty": L2(0.01)}),
+    "momentum": ("logistic", {"optimizer": "momentum", "max_epochs": 15, "tol": 0}),
+    "rmsprop": ("logistic", {"optimizer": "rmsprop", "max_epochs": 15, "tol": 0}),
+    "proximal newton": ("softmax", {"optimizer": "proximal_newton", "penalty": ElasticNet(0.02)}),
+    "least squares": ("linear", {"optimizer": "least_squares"}),
+    "smoothed": (
+        "logistic",
+        {"weighting": Smoothed(Focal(1.0)), "optimizer": "newton", "penalty": L2(0.01)},
+    ),
+    "class mean": ("logistic", {"weighting": ClassMean(), "penalty": L2(0.01)}),
+    "product": (
+        "softmax",
+        {"weighting": Product(ClassBalanced(), BoostMisclassified()), "penalty": L2(0.01)},
+    ),
 }
 FAR = ("newton", "linear auto", "logistic auto")
 """Fits with a column far from zero, which first-order methods make nothing of."""
