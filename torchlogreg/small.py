@@ -69,6 +69,8 @@ class Small:
         Of the columns, where all rows have the same weight and it is known.
     even : Logits or None
         Those of parameters that are all zero, once they were asked for.
+    untouched : bool
+        Whether nothing was asked yet: only then are the parameters likely to be zero.
     """
 
     batch: Batch
@@ -81,6 +83,7 @@ class Small:
     strength: Tensor | None = None
     gram: Tensor | None = None
     even: Logits | None = None
+    untouched: bool = True
 
     @classmethod
     def of(cls, model: Model, loss: Loss, penalty: Penalty | None, batch: Batch) -> Small | None:
@@ -131,8 +134,9 @@ class Small:
         return self.found(look, eta), look.logits
 
     def _start(self, theta: Tensor) -> Look | None:
-        """Everything where parameters and scores are all zero."""
-        if self.known is not None or any(theta.tolist()):
+        """Everything where parameters and scores are all zero, as at the start of most fits."""
+        untouched, self.untouched = self.untouched, False
+        if self.known is not None or not untouched or any(theta.tolist()):
             return None
         if self.even is None:
             u = torch.zeros_like(self.sign)
