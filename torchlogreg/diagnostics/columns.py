@@ -13,9 +13,12 @@ from torchlogreg.diagnostics.cone import Floats
 from torchlogreg.diagnostics.diagnosis import Finding
 from torchlogreg.diagnostics.problem import Problem
 from torchlogreg.diagnostics.screen import LIMIT, VIF, sound_columns, varied_columns
-from torchlogreg.sparse import fits_dense
+from torchlogreg.sparse import fits_dense, is_sparse
 
 APART = 1e6
+BLOCK = 2**16
+"""Entries of some columns looked at together: they stay in the cache."""
+
 _EXACT = 1e-10
 _MOST = 10
 
@@ -68,8 +71,8 @@ def _scales(problem: Problem) -> Iterator[Finding]:
     """Columns whose root mean squares are a million apart."""
     units = problem.objective.units(problem.data).columns
     low, high = (float(unit) for unit in torch.aminmax(units))
-    # Exactly 1 can stand for squares that vanished; rows without weight count there, but not here.
-    if high < APART * low and not bool((units == 1).any()) and problem.all_count:
+    # Rows without weight count there, but not here.
+    if high < APART * low and problem.all_count and not _vanished(problem, units):
         return
     X = problem.rows()
     size = X.abs().amax(dim=0)
@@ -87,6 +90,20 @@ def _scales(problem: Problem) -> Iterator[Finding]:
         "long or too short for the other; standardise them (torchlogreg.scaling.Standardizer)",
         (large, small),
     )
+
+
+def _vanished(problem: Problem, units: Tensor) -> bool:
+    """Whether squares of a column vanished though it is not zero: exactly 1 stands for its unit."""
+    suspects = (units == 1).nonzero().flatten()
+    if len(suspects) == 0:
+        return False
+    X = problem.rows()
+    size = len(X) if is_sparse(X) else max(1, BLOCK // len(suspects))
+    largest = torch.zeros(len(suspects), dtype=X.dtype)
+    for start in range(0, len(X), size):
+        part = X[start : start + size][:, suspects].abs().amax(dim=0)
+        torch.maximum(largest, part, out=largest)
+    return bool(((largest > 0) & (largest < torch.finfo(units.dtype).tiny ** 0.5)).any())
 
 
 def _constants(problem: Problem, X: Tensor, columns: list[int]) -> Iterator[Finding]:
