@@ -20,7 +20,7 @@ from torchlogreg.optim.quasi_newton import Moved, QuasiNewton
 from torchlogreg.optim.requirements import our_closure
 from torchlogreg.optim.sampling import nested, stretches
 
-FIRST, LAST, GROWTH = 15, 800, 8
+FIRST, LAST, GROWTH = 15, 500, 8
 """Rows a parameter in the first and in the last sample, and how the samples between grow."""
 
 FEWEST, ENTRIES = 40, 2**23
