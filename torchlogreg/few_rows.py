@@ -13,6 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from torchlogreg.threads import threads_for
+
 MOST, WIDEST = 2**17, 64
 """Entries of ``X``, and columns, up to which a second copy and that product are cheap."""
 
@@ -65,6 +67,13 @@ class FewRows(NamedTuple):
             return None
         if X.dtype != torch.float64 or X.device.type != "cpu" or X.requires_grad:
             return None
+        with threads_for(X):  # a product on several threads never ends in a forked process
+            return cls._of(X)
+
+    @classmethod
+    def _of(cls, X: Tensor) -> FewRows | None:
+        """The same for few rows of the right kind."""
+        n, p = X.shape
         design = X.new_empty(n, tiled(p + 1))
         design[:, :p] = X
         design[:, p:] = _ends(design.shape[1] - p)

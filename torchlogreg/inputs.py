@@ -21,7 +21,6 @@ from torchlogreg.kernels import column_squares, squares_available
 from torchlogreg.models import LogisticRegression
 from torchlogreg.sample_weights import checked_weights, mean_one_on
 from torchlogreg.sparse_inputs import holds_sparse, sparse_rows
-from torchlogreg.threads import threads_for
 from torchlogreg.units import sums_of_squares
 
 
@@ -181,10 +180,7 @@ def examined(data: Batch, X: Any) -> Batch:
 
 def _looked_at(X: Tensor, *, model: Model, few: list[FewRows]) -> Tensor:
     """Sums of squares of the columns; of few rows of a binary logit what else is asked of them."""
-    made = None
-    if type(model) is LogisticRegression:
-        with threads_for(X):  # a product on several threads never ends in a forked process
-            made = FewRows.of(X)
+    made = FewRows.of(X) if type(model) is LogisticRegression else None
     if made is None:
         return _squares(X)
     few.append(made)

@@ -118,6 +118,8 @@ def certificate_of(objective: Objective, data: Batch) -> Certificate:
     closure = objective.closure(data, data)
     g, H = closure.gradient().double(), closure.hessian().double()  # 1
     half = _inverse_root(H)
+    if half.shape[1] == 0:  # as where a square has overflowed: nothing is known
+        return Certificate(math.inf, math.inf, math.inf, math.inf, "estimate")
     nu = float((half.T @ g).norm())
     if objective.loss is squared_error and (objective.penalty is None or _quadratic(objective)):
         gap = 0.5 * nu**2  # 2
