@@ -94,7 +94,7 @@ def _scales(problem: Problem) -> Iterator[Finding]:
 
 def _vanished(problem: Problem, units: Tensor) -> bool:
     """Whether squares of a column vanished though it is not zero: exactly 1 stands for its unit."""
-    suspects = (units == 1).nonzero().flatten()
+    suspects = (units == 1).nonzero().flatten().cpu()  # where the rows are looked at
     if len(suspects) == 0:
         return False
     X = problem.rows()
