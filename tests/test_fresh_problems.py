@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import os
 import secrets
-import warnings
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from fresh import KINDS, PENALTIES, Fresh, draw, optimum
 
-from torchlogreg import OPTIMIZERS, ConvergenceWarning, fit
+from torchlogreg import OPTIMIZERS, fit
 
 # What claims to end at the optimum by itself; torch's own rules of steps have no such end.
 SOLVERS = {
@@ -56,20 +55,17 @@ def takers(kind: str, penalty: str) -> set[str]:
 def off(problem: Fresh, solver: str, best: float) -> float:
     """Relative suboptimality of what the solver finds."""
     model = problem.model()
-    with warnings.catch_warnings():
-        if solver == "lbfgs":  # torch's own can stall at 2e-8 where values are all rounding
-            warnings.simplefilter("ignore", ConvergenceWarning)
-        fit(
-            model,
-            problem.X,
-            problem.y,
-            sample_weight=problem.sample_weight,
-            penalty=problem.penalty(),
-            optimizer=solver,
-            batch_size=max(1, len(problem.y) // 10) if solver in STOCHASTIC else None,
-            max_epochs=20_000,
-            tol=1e-7 if solver in STOCHASTIC else 1e-8,
-        )
+    fit(
+        model,
+        problem.X,
+        problem.y,
+        sample_weight=problem.sample_weight,
+        penalty=problem.penalty(),
+        optimizer=solver,
+        batch_size=max(1, len(problem.y) // 10) if solver in STOCHASTIC else None,
+        max_epochs=20_000,
+        tol=1e-7 if solver in STOCHASTIC else 1e-8,
+    )
     return (problem.value(problem.theta(model)) - best) / abs(best)
 
 
