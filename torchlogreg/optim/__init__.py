@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from torchlogreg.optim.choose import AUTO, Choice, choose
 from torchlogreg.optim.coordinate_newton import CoordinateNewton
 from torchlogreg.optim.dual_coordinate import DualCoordinate
+from torchlogreg.optim.lbfgs import LBFGS
 from torchlogreg.optim.least_squares import LeastSquares
 from torchlogreg.optim.newton import Newton
 from torchlogreg.optim.newton_cg import NewtonCG
@@ -30,6 +31,7 @@ from torchlogreg.optim.wide import KernelNewton
 
 __all__ = [
     "AUTO",
+    "LBFGS",
     "OPTIMIZERS",
     "SAGA",
     "SVRG",
@@ -70,7 +72,7 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     # One step is one iteration, and it converges: with max_iter=1 the default max_eval is 1, which
     # leaves the line search nothing, and tolerance_change=1e-9 stops it early.
     "lbfgs": partial(
-        torch.optim.LBFGS,
+        LBFGS,
         lr=1.0,
         max_iter=1,
         max_eval=25,

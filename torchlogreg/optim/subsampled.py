@@ -27,9 +27,6 @@ FEWEST, ENTRIES = 40, 2**23
 """Rows a parameter below which the last sample is none, and its size, 64 MB in float64, beyond
 which it has no more rows than these: it is a copy."""
 
-CLEAR = 0.9
-"""Share of the value at the start below which a sample is clearly better off than there."""
-
 LEAST = 1000
 """Rows of the first sample in any case: fewer cost no less, and rare rows are missed."""
 
@@ -132,8 +129,8 @@ class SubsampledNewton(Optimizer):
         first = Closure(objective, samples[0], samples[0]).look()
         for rows in samples:
             part, here = Closure(objective, rows, rows), [p.clone() for p in closure.params]
-            if rows is not samples[0] and not bool(part.look() <= CLEAR * first):
-                _set(closure, start)  # which is worth a look
+            if rows is not samples[0]:
+                _set(closure, start)
                 value = part.value(smooth_only=True)
                 _set(closure, here)
                 if not bool(part.look() <= value):  # the last sample was separated, or a freak

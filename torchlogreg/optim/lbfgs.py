@@ -1,0 +1,73 @@
+"""torch's L-BFGS, whose line search also works where values differ by no more than rounding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+NEAR = 4096
+"""Units in the last place of the value, up to which a difference is integrated, not subtracted."""
+
+
+class LBFGS(torch.optim.LBFGS):
+    """:class:`torch.optim.LBFGS` to the last digits of the gradient.
+
+    Near an optimum a step changes the value by less than its rounding error, long before the
+    gradient is that small. A line search that compares values then refuses every step, and the
+    next direction, from the same memory, is the same: torch's stands still for ever. Here it is
+    given differences from the value at the start of the step; where one is lost to rounding, it is
+    the integral of the slope along the way, by the trapezoidal rule, which is right to the third
+    order in the step. Elsewhere the steps are torch's own.
+
+    Parameters
+    ----------
+    params, lr, max_iter, max_eval, tolerance_grad, tolerance_change, history_size, line_search_fn
+        As in torch; only ``line_search_fn="strong_wolfe"`` compares values.
+
+    References
+    ----------
+    Hager and Zhang, A new conjugate gradient method with guaranteed descent and an efficient line
+    search, SIAM J. Optim. 16 (2005), section 4: Wolfe's conditions by slopes alone.
+    """
+
+    @torch.no_grad()
+    def step(self, closure: Any) -> Tensor:  # type: ignore[override]
+        """One call of torch's ``step``; returns the value before it."""
+        began: list[_Start] = []
+
+        def difference() -> float:
+            value = closure()
+            params = [p for group in self.param_groups for p in group["params"]]
+            if not began:
+                began.append(_Start(value, params))
+            return began[0].difference(value, params)
+
+        super().step(difference)  # type: ignore[no-untyped-call]
+        return began[0].value
+
+
+class _Start:
+    """Value, parameters and gradients where a step begins."""
+
+    def __init__(self, value: Tensor, params: list[Tensor]) -> None:
+        self.value = value
+        self._number = float(value.detach())
+        self._points = [p.detach().clone() for p in params]
+        self._gradients = [_gradient(p).clone() for p in params]
+        self._close = NEAR * torch.finfo(value.dtype).eps * abs(self._number)
+
+    @torch.no_grad()
+    def difference(self, value: Tensor, params: list[Tensor]) -> float:
+        """Of ``value``, at the present parameters, from that at the start."""
+        change = float(value.detach()) - self._number
+        if not abs(change) <= self._close:  # or no number at all
+            return change
+        ends = zip(params, self._points, self._gradients, strict=True)
+        integral = sum(float(((p - x) * (_gradient(p) + g)).sum()) / 2 for p, x, g in ends)
+        return integral if abs(integral) <= 2 * self._close else change  # there and back again
+
+
+def _gradient(p: Tensor) -> Tensor:
+    return torch.zeros_like(p) if p.grad is None else p.grad
