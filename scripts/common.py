@@ -109,10 +109,11 @@ def new_folder(out: Path, name: str) -> Iterator[Path]:
         yield folder
     except Exception:
         for run in (path for path in folder.iterdir() if path.is_dir()):
-            if not (run / "history.npz").exists() and not any(run.glob("checkpoints/epoch-*")):
+            if not (run / "history.npz").exists() and not any(run.glob("checkpoints/**/epoch-*")):
                 shutil.rmtree(run, ignore_errors=True)
         if not any(path.is_dir() for path in folder.iterdir()):
-            (folder / "command.json").unlink(missing_ok=True)
+            for left in ("command.json", "job.json"):
+                (folder / left).unlink(missing_ok=True)
         _remove_empty([folder, *made])
         raise
 

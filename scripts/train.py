@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +13,15 @@ from common import (
     device_of,
     dtype_of,
     main_guard,
-    new_folder,
     table,
 )
+from experiments import checkpoints_in, experiment
 from rows import Split, divide, scores
 from torchlogreg import FitResult, History, Model, Penalty, Weighting, fit
 from torchlogreg.columns import Task
 from torchlogreg.datasets import DATASETS, Dataset, load
 from torchlogreg.disk.streams import map_table
-from torchlogreg.distributed import from_first, joined, rank, world_size
+from torchlogreg.distributed import joined, rank, world_size
 from torchlogreg.hooks import Checkpoint, Progress, Recorder, StopOnNonFinite, tensorboard_hooks
 from torchlogreg.readers import read_table
 from torchlogreg.saving import save
@@ -33,25 +29,25 @@ from torchlogreg.untrusted import literal
 from torchlogreg.viz.canvas import save_picture
 from torchlogreg.viz.cost_curves import CostCurves
 from train_settings import (
-    COMMAND,
     SCHEDULES,
     arguments,
     can_be_mapped,
     check,
-    checkpoints_in,
     chosen_weightings,
     make_model,
     make_optimizer,
     make_penalty,
+    options,
     stays_on_disk,
 )
 
 
 def main() -> int:
     """Parse, check, train, save, report."""
-    args = arguments()
-    check(args)
-    with joined():
+    now = options().parse_args()
+    with joined(timeout=now.timeout):
+        args = arguments(now)
+        check(args)
         return run(args)
 
 
@@ -72,12 +68,12 @@ def run(args: argparse.Namespace) -> int:
     optimizer = make_optimizer(args, penalty)
     if rank() == 0:
         print(describe(dataset, model, split))
-    with experiment(args, args.name or dataset.name) as folder:
+    with experiment(args, args.name or dataset.name) as (folder, again):
         results: dict[str, FitResult] = {}
         histories: dict[str, History] = {}
         for name, weighting in weightings.items():
             result, history = train_one(
-                args, dataset, split, folder / name, weighting, penalty, optimizer
+                args, dataset, split, folder / name, again, weighting, penalty, optimizer
             )
             results[name], histories[name] = result, history
             if result.stop_reason == "interrupted":
@@ -99,25 +95,12 @@ def dataset_of(args: argparse.Namespace, task: Task | None, *, by_shard: bool) -
     return read_table(args.data, args.target, task=task)
 
 
-@contextmanager
-def experiment(args: argparse.Namespace, name: str) -> Iterator[Path]:
-    """A new folder that knows its command, or that of --resume."""
-    if args.resume is not None:
-        yield args.resume
-        return
-    if rank():
-        yield Path(from_first(""))
-        return
-    with new_folder(args.out, name) as folder:
-        (folder / COMMAND).write_text(json.dumps(sys.argv[1:]) + "\n")
-        yield Path(from_first(str(folder)))
-
-
 def train_one(
     args: argparse.Namespace,
     dataset: Dataset,
     split: Split,
     folder: Path,
+    again: bool,
     weighting: Weighting | None,
     penalty: Penalty | None,
     optimizer: Any,
@@ -132,7 +115,7 @@ def train_one(
         "standardized": split.standardizer is not None,
         "penalty": repr(penalty),
     }
-    checkpoint = Checkpoint(checkpoints_in(folder, args.resume is not None))
+    checkpoint = Checkpoint(checkpoints_in(folder, again))
     keep = split.n_train * split.X.shape[1] <= 1_000_000
     recorder = Recorder(keep_data=keep, meta=facts)
     batch = "all" if args.batch_size is None else args.batch_size
@@ -163,7 +146,7 @@ def train_one(
             checkpoint,
         ),
         generator=torch.Generator().manual_seed(args.seed),
-        resume=checkpoint.folder if args.resume is not None else None,
+        resume=checkpoint.folder if again else None,
     )
     if split.standardizer is not None:
         split.standardizer.fold_(model)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import json
-import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +13,7 @@ import torch
 from torch.optim import lr_scheduler
 
 from common import add_device_options, add_output_options, parser, positive
+from experiments import command_of
 from torchlogreg import (
     OPTIMIZERS,
     LinearRegression,
@@ -27,6 +26,7 @@ from torchlogreg import (
 )
 from torchlogreg.combinators import Rule
 from torchlogreg.datasets import DATASETS, Dataset
+from torchlogreg.distributed import TIMEOUT
 from torchlogreg.names import PENALTIES, WEIGHTINGS, penalty_of, weighting_of
 
 DESCRIPTION = """\
@@ -47,9 +47,6 @@ examples:
   python scripts/train.py --resume runs/breast_cancer
   python scripts/watch.py          (in another terminal, at any time)
 """
-
-COMMAND = "command.json"
-"""In the folder of an experiment: what it was started with."""
 
 LARGE = 2**31
 """Bytes of a file above which its rows are mapped."""
@@ -136,6 +133,13 @@ def options() -> argparse.ArgumentParser:
     add_device_options(p, seed="of the split and of the order of mini-batches")
     add_output_options(p, "")
     p.add_argument(
+        "--timeout",
+        type=float,
+        default=TIMEOUT,
+        metavar="SECONDS",
+        help="that a process of torchrun waits for the others before it gives them up",
+    )
+    p.add_argument(
         "--resume",
         type=Path,
         metavar="FOLDER",
@@ -145,33 +149,17 @@ def options() -> argparse.ArgumentParser:
     return p
 
 
-def arguments() -> argparse.Namespace:
-    """The command line; of an experiment that is resumed its own, then what is given now.
+def arguments(now: argparse.Namespace) -> argparse.Namespace:
+    """The command line; of an experiment that is resumed its own, then what is given ``now``.
 
     Raises
     ------
     ValueError
         If the folder of --resume is none of train.py's.
     """
-    now, p = sys.argv[1:], options()
-    folder = p.parse_args(now).resume
-    if folder is None:
-        return p.parse_args(now)
-    try:
-        before = json.loads((folder / COMMAND).read_text())
-    except (OSError, ValueError):
-        before = None
-    if not isinstance(before, list) or not all(isinstance(word, str) for word in before):
-        raise ValueError(f"--resume {folder}: no experiment of train.py, there is no {COMMAND}")
-    return p.parse_args(before + now)
-
-
-def checkpoints_in(run: Path, resumed: bool) -> Path:
-    """Where a run has its checkpoints; what was killed before the first one is cleared away."""
-    folder = run / "checkpoints"
-    if resumed and run.exists() and not any(folder.glob("epoch-*")):
-        shutil.rmtree(run)
-    return folder
+    if now.resume is None:
+        return now
+    return options().parse_args(command_of(now.resume) + sys.argv[1:])
 
 
 def check(args: argparse.Namespace) -> None:

@@ -32,10 +32,12 @@ from torchlogreg import (
     SoftmaxRegression,
     distributed,
     fit,
+    sparse_rows,
 )
 from torchlogreg.estimators import LogisticClassifier
 from torchlogreg.hooks import Checkpoint
 from torchlogreg.inference import infer
+from torchlogreg.scaling import Standardizer
 
 F64 = torch.float64
 N = 240
@@ -48,6 +50,12 @@ MODELS = {
     "softmax": lambda: SoftmaxRegression(4, 3, reference=True, dtype=F64),
     "ordinal": lambda: OrdinalRegression(4, 3, dtype=F64),
 }
+FIRST_ORDER = dict.fromkeys(
+    "adadelta adafactor adagrad adam adamax adamw asgd momentum nadam nesterov proximal_gradient "
+    "radam rmsprop rprop sgd svrg".split(),
+    "softmax",
+)
+FIRST_ORDER |= {"adam": "logistic", "asgd": "ordinal", "nesterov": "linear", "sgd": "logistic"}
 FITS = {
     **{f"{kind} auto": (kind, {}) for kind in MODELS},
     **{f"{kind} ridge": (kind, {"penalty": L2(0.01)}) for kind in MODELS},
@@ -56,8 +64,6 @@ FITS = {
     "lbfgs": ("logistic", {"optimizer": "lbfgs"}),
     "subsampled": ("logistic", {"optimizer": "subsampled_newton"}),
     "blocks": ("softmax", {"optimizer": "block_lbfgs", "penalty": L2(0.01)}),
-    "sgd": ("logistic", {"optimizer": "sgd", "max_epochs": 15, "tol": 0}),
-    "adam": ("logistic", {"optimizer": "adam", "max_epochs": 15, "tol": 0}),
     "lasso": ("logistic", {"penalty": L1(0.02)}),
     "lasso linear": ("linear", {"penalty": L1(0.05)}),
     "fista": (
@@ -67,8 +73,10 @@ FITS = {
     "balanced": ("softmax", {"weighting": ClassBalanced(), "penalty": L2(0.01)}),
     "boost": ("logistic", {"weighting": BoostMisclassified(), "penalty": L2(0.01)}),
     "focal": ("ordinal", {"weighting": Focal(1.0), "penalty": L2(0.01)}),
-    "momentum": ("logistic", {"optimizer": "momentum", "max_epochs": 15, "tol": 0}),
-    "rmsprop": ("logistic", {"optimizer": "rmsprop", "max_epochs": 15, "tol": 0}),
+    **{
+        name: (kind, {"optimizer": name, "max_epochs": 15, "tol": 0, "penalty": L2(0.01)})
+        for name, kind in FIRST_ORDER.items()
+    },
     "proximal newton": ("softmax", {"optimizer": "proximal_newton", "penalty": ElasticNet(0.02)}),
     "least squares": ("linear", {"optimizer": "least_squares"}),
     "smoothed": (
@@ -81,6 +89,8 @@ FITS = {
         {"weighting": Product(ClassBalanced(), BoostMisclassified()), "penalty": L2(0.01)},
     ),
 }
+BATCHED = [name for name in FIRST_ORDER if name not in ("proximal_gradient", "rprop")]
+COLUMNS = ("plain", "weighted", "sparse")
 FAR = ("newton", "linear auto", "logistic auto")
 """Fits with a column far from zero, which first-order methods make nothing of."""
 WEIGHTED = ("newton", "linear auto", "boost")
@@ -132,8 +142,21 @@ def answers(own: slice) -> Iterator[tuple[str, np.ndarray]]:
         warnings.simplefilter("ignore")
         result = fit(LogisticRegression(4, dtype=F64), X[own], y[own], feature_names=list("abcd"))
     yield "separated", np.array([result.stop_reason, result.diagnosis.line])
+    for kind in COLUMNS:
+        yield f"columns, {kind}", columns(kind, own)
     for column in ("sound", "dependent"):
         yield f"many rows, {column}", many_rows(column)
+
+
+def columns(kind: str, own: slice) -> np.ndarray:
+    """Means and scales of own rows, standardised with those of the other ranks."""
+    X, _, weight = rows("linear", far=True)
+    X[:, 3] = 0.1
+    if kind == "weighted":  # some count for nothing: all of the first rank's, the largest of all
+        X[36, 0], weight[:37] = 1e9, 0.0
+    rows_of = sparse_rows(torch.where(X > 0.5, X, 0.0).numpy()) if kind == "sparse" else X
+    found = Standardizer.of(rows_of[own], weight[own] if kind == "weighted" else None, shared=True)
+    return torch.stack((found.mean, found.scale)).numpy()
 
 
 def many_rows(column: str) -> np.ndarray:
@@ -182,10 +205,9 @@ def message(X: Tensor, y: Tensor, **settings: object) -> np.ndarray:
 
 
 class Batches(Hook):
-    """Counts steps; asks for the end on rank 1 alone."""
+    """Asks for the end on rank 1 alone, after two epochs."""
 
     def on_epoch_end(self, state: object) -> None:
-        """After two epochs."""
         if distributed.rank() == 1 and state.epoch == 2:  # type: ignore[attr-defined]
             state.request_stop("enough")  # type: ignore[attr-defined]
 
@@ -205,23 +227,24 @@ class Killed(Hook):
 
 
 class Failing(Hook):
-    """Fails on the last rank."""
+    """Fails on the last rank, after the third epoch."""
 
     def on_epoch_end(self, state: object) -> None:
-        """After the third epoch."""
         if distributed.rank() == distributed.world_size() - 1 and state.epoch == 3:  # type: ignore[attr-defined]
             raise RuntimeError("this rank has failed")
 
 
-def batched(own: slice) -> tuple[np.ndarray, np.ndarray]:
-    """Mini-batches: steps and epochs; parameters."""
+def batched(own: slice) -> Iterator[tuple[str, np.ndarray]]:
+    """Mini-batches of each optimizer that takes them: steps and epochs; parameters."""
     X, y, _ = rows("logistic")
-    model = LogisticRegression(4, dtype=F64)
-    result = fit(
-        model, X[own], y[own], optimizer="svrg", batch_size=10, tol=0, max_epochs=5,
-        penalty=L2(0.1), hooks=[Batches()], generator=torch.Generator().manual_seed(1),
-    )  # fmt: skip
-    return np.array([result.n_steps, result.n_epochs]), flat(model)
+    for name in BATCHED:
+        model = LogisticRegression(4, dtype=F64)
+        result = fit(
+            model, X[own], y[own], optimizer=name, batch_size=10, tol=0, max_epochs=5,
+            penalty=L2(0.1), hooks=[Batches()], generator=torch.Generator().manual_seed(1),
+        )  # fmt: skip
+        yield f"batches {name}", np.array([result.n_steps, result.n_epochs])
+        yield f"batched {name}", flat(model)
 
 
 def descended(own: slice, epochs: int, hooks: list[Hook], resume: Path | None) -> Model:
@@ -243,8 +266,7 @@ def main(task: str, folder: Path) -> None:
         own = slice(cuts[rank], cuts[rank + 1])
         if task == "table":
             found = dict(answers(own)) | dict(refusals(own))
-            found["batches"], found["batched"] = batched(own)
-            np.savez(folder / f"{rank}.npz", **found)
+            np.savez(folder / f"{rank}.npz", **found, **dict(batched(own)))
         elif task == "fail":
             X, y, _ = rows("logistic")
             model = LogisticRegression(4, dtype=F64)

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import ranks
+import torch
 
 from torchlogreg import distributed
 
@@ -115,12 +115,42 @@ def test_an_error_in_the_rows_of_one_rank_ends_all(found: list[dict[str, np.ndar
     assert all("one has 37" in str(each["batch_size"]) for each in found)
 
 
+@pytest.mark.parametrize("name", ranks.BATCHED)
 def test_a_rank_takes_as_many_batches_as_the_smallest_can_fill_and_one_may_end_all(
-    found: list[dict[str, np.ndarray]],
+    name: str, found: list[dict[str, np.ndarray]]
 ) -> None:
     # 37 rows are three batches of ten; rank 1 asks for the end after two epochs.
-    assert all(each["batches"].tolist() == [6, 2] for each in found)
-    assert all(each["batched"].tobytes() == found[0]["batched"].tobytes() for each in found)
+    assert all(each[f"batches {name}"].tolist() == [6, 2] for each in found)
+    own = f"batched {name}"
+    assert np.abs(found[0][own]).max() > 0.01
+    assert all(each[own].tobytes() == found[0][own].tobytes() for each in found)
+
+
+def test_a_batch_of_several_ranks_is_ten_rows_of_each(found: list[dict[str, np.ndarray]]) -> None:
+    """Gradient descent written out: each rank draws an order of its own rows, with one seed."""
+    X, y, _ = (part.numpy() for part in ranks.rows("logistic"))
+    X, params = np.column_stack((X, np.ones(len(X)))), np.zeros(5)
+    cuts = ranks.CUTS[RANKS]
+    sources = [torch.Generator().manual_seed(1) for _ in range(RANKS)]
+    for _ in range(2):
+        orders = [
+            first + torch.randperm(last - first, generator=source).numpy()
+            for source, first, last in zip(sources, cuts, cuts[1:], strict=False)
+        ]
+        for step in range(3):
+            batch = np.concatenate([order[10 * step : 10 * step + 10] for order in orders])
+            slope = 1 / (1 + np.exp(-X[batch] @ params)) - y[batch]
+            params = params - 0.1 * (slope @ X[batch] / 30 + 0.1 * params * [1, 1, 1, 1, 0])
+    np.testing.assert_allclose(found[0]["batched sgd"], params, rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ranks.COLUMNS)
+def test_columns_are_standardised_by_the_rows_of_all_ranks(
+    kind: str, found: list[dict[str, np.ndarray]], alone: dict[str, np.ndarray]
+) -> None:
+    name = f"columns, {kind}"
+    assert all(each[name].tobytes() == found[0][name].tobytes() for each in found)
+    np.testing.assert_allclose(found[0][name], alone[name], rtol=1e-12)
 
 
 def test_a_rank_that_fails_ends_the_others_with_one_line(tmp_path: Path) -> None:
@@ -138,60 +168,6 @@ def test_on_one_process_nothing_is_summed() -> None:
     x = ranks.rows("logistic")[0]
     for function in (distributed.all_sum, distributed.all_min, distributed.all_rows):
         assert function(x) is x
-
-
-def test_train_is_the_same_under_torchrun_and_writes_once(tmp_path: Path) -> None:
-    script = [str(HERE.parent / "scripts" / "train.py"), "--optimizer", "newton"]
-    script += ["--data", "exam", "--weighting", "balanced", "--out"]
-    one = subprocess.run(
-        [sys.executable, *script, str(tmp_path / "one")], capture_output=True, text=True,
-        env=environment(), timeout=240,
-    )  # fmt: skip
-    two = started(2, *script, str(tmp_path / "two"))
-    assert one.returncode == two.returncode == 0, two.stderr[-2000:]
-    assert two.stdout.count("saved under") == 1
-    from safetensors.numpy import load_file
-
-    for run in ("normal", "weighted"):
-        folders = [tmp_path / number / "exam" / run for number in ("one", "two")]
-        a, b = (load_file(folder / "model.safetensors") for folder in folders)
-        for name in a:
-            assert np.abs(a[name] - b[name]).max() <= 1e-12 * np.abs(a[name]).max()
-        assert len(list(folders[1].glob("events.*"))) == 1
-
-
-@pytest.mark.parametrize("data", ["rows.npy", "rows.parquet", "rows.npy --mapped"])
-def test_ranks_that_read_their_own_rows_train_the_model_of_one_process(
-    data: str, tmp_path: Path
-) -> None:
-    from safetensors.numpy import load_file
-
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(900, 3)) * [1, 10, 1e3] + [0, 5, 1e4]
-    y = X @ [1, 0.1, 1e-3] - 10 + rng.logistic(size=900) > 0
-    np.save(tmp_path / "rows.npy", np.column_stack((X, y)))
-    table = pd.DataFrame(X, columns=list("abc")).assign(ill=np.where(y, "yes", "no"))
-    table.to_parquet(tmp_path / "rows.parquet", row_group_size=200)
-    script = [str(HERE.parent / "scripts" / "train.py"), "--optimizer", "newton"]
-    script += ["--weighting", "none", "--data", *str(tmp_path / data).split()]
-    script += ["--target", "ill" if "parquet" in data else "3", "--out"]
-    one = subprocess.run(
-        [sys.executable, *script, str(tmp_path / "one")], capture_output=True, text=True,
-        env=environment(), timeout=240,
-    )  # fmt: skip
-    three = started(3, *script, str(tmp_path / "three"))
-    assert one.returncode == three.returncode == 0, three.stderr[-2000:]
-    a, b = (
-        load_file(tmp_path / ranks / "rows" / "normal" / "model.safetensors")
-        for ranks in ("one", "three")
-    )
-    for name in a:
-        assert np.abs(a[name] - b[name]).max() <= 1e-12 * np.abs(a[name]).max()
-    scores = [
-        next(line for line in run.stdout.splitlines() if line.startswith("normal ")).split()[:-2]
-        for run in (one, three)
-    ]
-    assert scores[0] == scores[1]
 
 
 def test_a_killed_rank_comes_back_from_the_checkpoint_to_the_same_bits(tmp_path: Path) -> None:

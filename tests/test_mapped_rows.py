@@ -11,7 +11,10 @@ import pytest
 import torch
 
 from torchlogreg import LogisticRegression
+from torchlogreg.data import minibatches
 from torchlogreg.datasets import Dataset
+from torchlogreg.disk import mapped as mapping
+from torchlogreg.inputs import make_data
 from torchlogreg.scaling import Standardizer
 
 
@@ -51,3 +54,20 @@ def test_blocks_are_standardised_as_the_whole_is(bias, dtype, mapped_rows):
         assert torch.equal(split.y, torch.tensor(sorted(sides[0])) % 2)
     assert split.X.dtype == dtype and split.X.shape == (30_000, 4)
     assert bool(torch.isfinite(split.X).all())
+
+
+def test_mini_batches_of_mapped_rows_come_in_the_order_of_rows_in_memory(tmp_path, monkeypatch):
+    """The order is on disk then: it took eight bytes a row."""
+    monkeypatch.setattr(mapping, "LARGE", 1)
+    X = np.random.default_rng(0).normal(size=(1000, 3))
+    np.save(tmp_path / "rows.npy", X)
+    orders = []
+    for rows in (X, np.load(tmp_path / "rows.npy", mmap_mode="r")):
+        data = make_data(LogisticRegression(3, dtype=torch.float64), rows, np.arange(1000.0) % 2)
+        generator = torch.Generator().manual_seed(4)
+        epochs = [[b.index.clone() for b in minibatches(data, 64, generator)] for _ in range(3)]
+        assert all(torch.equal(torch.cat(e).sort().values, torch.arange(1000)) for e in epochs)
+        assert [len(index) for index in epochs[0]] == [64] * 15 + [40]
+        orders.append(torch.stack([torch.cat(e) for e in epochs]))
+    assert data.mapped and torch.equal(*orders)
+    assert len({tuple(order.tolist()) for order in orders[0]}) == 3

@@ -210,17 +210,25 @@ def minibatches(
     if batch_size is None:
         yield data
         return
-    order = torch.randperm(len(data), generator=generator).to(data.X.device)
-    if data.total is None:
-        for index in torch.split(order, batch_size):
-            yield data.rows(index)
-        return
-    fewest = int(distributed.all_min(torch.tensor(len(data))))
-    steps = fewest // batch_size
-    if not steps:
-        raise ValueError(
-            f"batch_size={batch_size} is the rows of each rank, but one has {fewest}; take fewer"
-        )
-    for index in torch.split(order[: steps * batch_size], batch_size):
-        rows = batch_size * distributed.world_size()
-        yield replace(data.rows(index), total=rows)
+    order, size = _order(data, generator), len(data)
+    if data.total is not None:
+        fewest = int(distributed.all_min(torch.tensor(size)))
+        size = fewest - fewest % batch_size
+        if not size:
+            raise ValueError(
+                f"batch_size={batch_size} is the rows of each rank, but one has {fewest}; take "
+                "fewer"
+            )
+    for start in range(0, size, batch_size):  # views of all at once take more than the rows
+        batch = data.rows(order[start : min(start + batch_size, size)])
+        if data.total is not None:
+            batch = replace(batch, total=batch_size * distributed.world_size())
+        yield batch
+
+
+def _order(data: Batch, generator: torch.Generator | None) -> Tensor:
+    """The numbers of the rows in a random order, (n,); of mapped rows on disk, and the same."""
+    if not data.mapped:
+        return torch.randperm(len(data), generator=generator).to(data.X.device)
+    order = data.room(dtype=torch.int64)
+    return torch.randperm(len(data), generator=generator, out=order, dtype=torch.int64)

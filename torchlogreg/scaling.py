@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from torchlogreg import distributed
 from torchlogreg.base import Model
 from torchlogreg.sparse import SparseRows, is_sparse
+
+
+class _Sums(NamedTuple):
+    """How the figures of one rank's rows become those of all rows."""
+
+    sum: Callable[[Tensor], Tensor]
+    most: Callable[[Tensor], Tensor]
+    together: Callable[[str], AbstractContextManager[None]]
+
+
+_RANKS = _Sums(distributed.all_sum, distributed.all_max, distributed.together)
+_ALONE = _Sums(lambda part: part, lambda part: part, lambda what: nullcontext())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,7 +43,12 @@ class Standardizer:
 
     @classmethod
     def of(
-        cls, X: Tensor, sample_weight: Tensor | None = None, *, centre: bool = True
+        cls,
+        X: Tensor,
+        sample_weight: Tensor | None = None,
+        *,
+        centre: bool = True,
+        shared: bool = False,
     ) -> Standardizer:
         """Mean and population standard deviation (divisor ``n``) of every column.
 
@@ -47,55 +67,62 @@ class Standardizer:
             False keeps ``mean`` zero, for models with ``bias=False``, which cannot absorb a shift;
             the scale is then still the standard deviation about the true mean (a constant column
             keeps scale one).
+        shared : bool
+            Whether these are one rank's part of the rows, as ``fit`` takes them: sums are then over
+            all ranks, and each of them gets the same (see :mod:`torchlogreg.distributed`).
 
         Raises
         ------
         ValueError
             If X is not (n, p) with n >= 1, is not finite, or the weights do not fit.
+        LostRankError
+            If that is so on another rank.
         """
-        X = _wide(X.detach())
-        share = _shares(X, sample_weight)  # (n,), sums to one
+        X, ranks = _wide(X.detach()), _RANKS if shared else _ALONE
+        share = _shares(X, sample_weight, ranks)  # (n,), sums to one
         if isinstance(X, SparseRows):
-            return cls._of_sparse(X, share, centre=centre)
+            return cls._of_sparse(X, share, ranks, centre=centre)
         if sample_weight is not None and not bool(share.all()):
             # A row without weight may not even decide what the largest entry is.
             X, share = X[share > 0], share[share > 0]
-        mean = share @ X  # 1
+        mean = ranks.sum(share @ X)  # 1
         residual = X - mean  # the only copy of X; all below is in place
-        mean = mean + share @ residual
+        mean = mean + ranks.sum(share @ residual)
         torch.sub(X, mean, out=residual)
-        largest, size = _largest(residual), _largest(X)  # 2
+        largest, size = ranks.most(_largest(residual)), ranks.most(_largest(X))  # 2
         constant = largest <= 4 * torch.finfo(X.dtype).eps * size  # 3; true for a column of zeros
         unit = torch.where(constant, 1.0, largest)
-        scale = unit * (share @ residual.div_(unit).square_()).sqrt()
+        scale = unit * ranks.sum(share @ residual.div_(unit).square_()).sqrt()
         # A constant column becomes exactly 0, so its mean must be its value, not a rounded sum.
-        mean = torch.where(constant, X[0], mean)
+        mean = torch.where(constant, ranks.most(_first(X)), mean)
         scale = torch.where(constant, 1.0, scale)
         return cls(mean if centre else torch.zeros_like(mean), scale)
 
     @classmethod
-    def _of_sparse(cls, X: SparseRows, share: Tensor, *, centre: bool) -> Standardizer:
+    def _of_sparse(
+        cls, X: SparseRows, share: Tensor, ranks: _Sums, *, centre: bool
+    ) -> Standardizer:
         """The same from the stored entries, shifted one by one; the others lie ``mean`` off."""
         counted: Any = X if bool(share.all()) else X[share > 0]
         share = share[share > 0]
         rows = counted.entries.rows
         ones = SparseRows(counted.entries.with_entries(np.ones(len(rows.data))))
         places = torch.from_numpy(rows.indices).long()
-        full = torch.bincount(places, minlength=X.shape[1]) == len(counted)
-        absent = torch.where(full, 0.0, 1 - share @ ones)  # share of the rows that hold no entry
-        mean = share @ counted  # 1
+        held = ranks.sum(torch.bincount(places, minlength=X.shape[1]))
+        full = held == ranks.sum(torch.tensor(len(counted)))
+        absent = torch.where(full, 0.0, 1 - ranks.sum(share @ ones))  # share of rows with no entry
+        mean = ranks.sum(share @ counted)  # 1
         for _ in range(2):
             shifted = torch.from_numpy(rows.data) - mean[places]
             residual = SparseRows(counted.entries.with_entries(shifted.numpy()))
-            mean, before = mean + share @ residual - absent * mean, mean
-        size, other = counted.abs().amax(0), torch.where(full, 0.0, before.abs())
-        largest = torch.maximum(residual.abs().amax(0), other)  # 2
+            mean, before = mean + ranks.sum(share @ residual) - absent * mean, mean
+        size, other = ranks.most(_size(counted)), torch.where(full, 0.0, before.abs())
+        largest = torch.maximum(ranks.most(_size(residual)), other)  # 2
         constant = largest <= 4 * torch.finfo(mean.dtype).eps * size  # 3
         unit = torch.where(constant, 1.0, largest)
-        scale = (
-            unit * (share @ (residual / unit).square() + absent * (other / unit).square()).sqrt()
-        )
-        mean = torch.where(constant, counted[0], mean)
+        squares = ranks.sum(share @ (residual / unit).square())
+        scale = unit * (squares + absent * (other / unit).square()).sqrt()
+        mean = torch.where(constant, ranks.most(_first(counted)), mean)
         scale = torch.where(constant, 1.0, scale)
         return cls(mean if centre else torch.zeros_like(mean), scale)
 
@@ -151,8 +178,21 @@ def _wide(X: Tensor) -> Tensor:
     return X.float() if X.device.type == "mps" else X.double()
 
 
+def _first(X: Tensor) -> Tensor:
+    """The first row; of no rows what is less than any."""
+    return X[0] if len(X) else _wide(torch.full(X.shape[1:], -torch.inf))
+
+
+def _size(X: SparseRows) -> Tensor:
+    """Largest absolute entry of every column of sparse rows."""
+    found: Tensor = X.abs().amax(0) if len(X) else torch.zeros(X.shape[1], dtype=torch.float64)
+    return found
+
+
 def _largest(X: Tensor) -> Tensor:
     """Largest absolute entry of every column, without a copy of ``X``."""
+    if not len(X):
+        return X.new_zeros(X.shape[1])
     return torch.maximum(X.amax(dim=0), -X.amin(dim=0))
 
 
@@ -161,8 +201,22 @@ def _absorbs_shift(model: Model) -> bool:
     return model.bias is not None or getattr(model, "first", None) is not None
 
 
-def _shares(X: Tensor, sample_weight: Tensor | None) -> Tensor:
+def _shares(X: Tensor, sample_weight: Tensor | None, ranks: _Sums) -> Tensor:
     """Row weights that sum to one, of the dtype of ``X``; checks both."""
+    with ranks.together("checking its columns"):
+        share = _weights(X, sample_weight)
+    largest = ranks.most(share.max())
+    if not bool(largest > 0):
+        raise ValueError("sample_weight is zero in every row; at least one must count")
+    if sample_weight is None:
+        n = ranks.sum(torch.tensor(len(X)))
+        return X.new_full((len(X),), 1 / int(n))
+    share = share / largest  # so that the sum of tiny or huge weights stays in range
+    return share / ranks.sum(share.sum())
+
+
+def _weights(X: Tensor, sample_weight: Tensor | None) -> Tensor:
+    """Row weights, (n,), finite and not negative, of rows that are finite."""
     if X.ndim != 2 or X.shape[0] == 0:
         raise ValueError(f"X has shape {tuple(X.shape)}, but (n, p) with n >= 1 is needed")
     if not bool(torch.isfinite(X.sum())):  # one cheap pass; a finite X may overflow in it
@@ -171,7 +225,7 @@ def _shares(X: Tensor, sample_weight: Tensor | None) -> Tensor:
             row, column = wrong.nonzero()[0].tolist()
             raise ValueError(f"X is not finite in row {row}, column {column}; remove or impute it")
     if sample_weight is None:
-        return X.new_full((len(X),), 1 / len(X))
+        return X.new_ones(1)
     share = sample_weight.detach().to(X)
     if share.shape != X.shape[:1]:
         raise ValueError(f"sample_weight has shape {tuple(share.shape)}, but ({len(X)},) is needed")
@@ -180,7 +234,4 @@ def _shares(X: Tensor, sample_weight: Tensor | None) -> Tensor:
         raise ValueError(
             f"sample_weight is {share[row]:g} in row {row}, but weights are finite and >= 0"
         )
-    if not bool(share.any()):
-        raise ValueError("sample_weight is zero in every row; at least one must count")
-    share = share / share.max()  # so that the sum of tiny or huge weights stays in range
-    return share / share.sum()
+    return share

@@ -27,6 +27,7 @@ from torchlogreg.whole_files import whole_file
 FORMAT = "torchlogreg checkpoint 1"
 NAME = re.compile(r"epoch-(\d{8,18})\.safetensors")
 TEMPORARY = re.compile(r"\.epoch-\d{8,18}\.\d+\.tmp\.safetensors")
+PART = re.compile(r"rank-\d{1,9}-of-(\d{1,9})")
 
 
 class Contents(NamedTuple):
@@ -49,6 +50,16 @@ def own_folder(folder: Path) -> Path:
     """``folder``; on several ranks that of this one within it, for each has its own rows."""
     ranks = distributed.world_size()
     return folder if ranks == 1 else folder / f"rank-{distributed.rank()}-of-{ranks}"
+
+
+def ranks_in(folder: Path) -> list[int]:
+    """Numbers of ranks of the fits that have left checkpoints in a folder; by names alone."""
+    found = {1} if checkpoints(folder) else set()
+    for name in os.listdir(folder):
+        part = PART.fullmatch(name)
+        if part and checkpoints(folder / name):
+            found.add(int(part[1]))
+    return sorted(found)
 
 
 def checkpoints(folder: Path) -> dict[int, Path]:

@@ -16,7 +16,14 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from torchlogreg import distributed
 from torchlogreg.checkpoints.captured import Saved
-from torchlogreg.checkpoints.file import DamagedError, checkpoints, own_folder, read
+from torchlogreg.checkpoints.file import (
+    DamagedError,
+    checkpoints,
+    own_folder,
+    ranks_in,
+    read,
+    sweep,
+)
 from torchlogreg.state import FitState
 from torchlogreg.untrusted import one_line
 
@@ -51,19 +58,23 @@ def find(path: str | os.PathLike[str], state: FitState) -> Saved | None:
         If the newest ones cannot be read and an older one is taken.
     """
     path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"resume={str(path)!r}, but there is no such folder or file")
-    found = {0: path} if path.is_file() else checkpoints(own_folder(path))
+    found = _found(path)
     damaged: list[str] = []
-    epoch = _agreed(found)
+    epoch = _newest(found)
+    if epoch is None and distributed.count(len(found)):
+        text = f"{path} has no epoch of which all ranks have a checkpoint: from the start"
+        warnings.warn(text, CheckpointWarning, stacklevel=3)
+        sweep(own_folder(path), after=0)
     while epoch is not None:
         saved = _read(found.pop(epoch), state, damaged)
         if distributed.all_min(torch.tensor(saved is not None)):
             break
-        epoch = _agreed({e: each for e, each in found.items() if e < epoch})
+        epoch = _newest(found)
     else:
-        if damaged:
-            raise ValueError(f"nothing in {path} can be resumed: {'; '.join(damaged)}; start anew")
+        with distributed.together("resuming"):
+            if damaged:
+                text = f"nothing in {path} can be resumed: {'; '.join(damaged)}; start anew"
+                raise ValueError(text)
         return None
     if damaged and saved is not None:
         text = f"{'; '.join(damaged)}: resumed from {saved.path.name}, the one before"
@@ -71,10 +82,44 @@ def find(path: str | os.PathLike[str], state: FitState) -> Saved | None:
     return saved
 
 
-def _agreed(found: dict[int, Path]) -> int | None:
-    """The newest epoch; on several ranks the oldest of their newest, which all of them have."""
-    newest = int(distributed.all_min(torch.tensor(max(found, default=-1))))
-    return None if newest < 0 or newest not in found else newest
+def _found(path: Path) -> dict[int, Path]:
+    """This rank's checkpoints by epoch.
+
+    Raises
+    ------
+    ValueError
+        If they are of another number of ranks, or on another machine.
+    FileNotFoundError
+        If there is no such folder or file.
+    """
+    ranks = distributed.world_size()
+    with distributed.together("looking for its checkpoints"):
+        if not path.exists():
+            raise FileNotFoundError(f"resume={str(path)!r}, but there is no such folder or file")
+        if path.is_file():
+            return {0: path}
+        there = ranks_in(path)
+        if there and ranks not in there:
+            raise ValueError(
+                f"{path} holds the checkpoints of {there[-1]} ranks, but here "
+                f"{'is one process' if ranks == 1 else f'are {ranks}'}; start as many, or anew"
+            )
+    own = own_folder(path)
+    found = checkpoints(own)
+    others = distributed.count(len(found))
+    with distributed.together("looking for its checkpoints"):
+        if others and not own.is_dir():  # made before the first epoch: it was never here
+            raise ValueError(
+                f"{own} does not exist, but other ranks have checkpoints; each goes on from its "
+                "own: copy that folder here, or start anew"
+            )
+    return found
+
+
+def _newest(found: dict[int, Path]) -> int | None:
+    """The newest epoch of which all ranks have a checkpoint."""
+    epochs = distributed.all_rows(torch.tensor(list(found), dtype=torch.int64)).tolist()
+    return max((e for e in epochs if epochs.count(e) == distributed.world_size()), default=None)
 
 
 def _read(path: Path, state: FitState, damaged: list[str]) -> Saved | None:

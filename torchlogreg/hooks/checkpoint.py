@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -98,8 +99,9 @@ class Checkpoint(Hook):
 
     def on_epoch_end(self, state: FitState) -> None:
         """Save, if it is time to."""
-        if distributed.all_max(torch.tensor(self._asked)):
+        if distributed.all_max(torch.tensor(int(self._asked))):
             state.request_stop("interrupted")
+        state.whole.agree()  # what one rank asked for has ended the fit in the files of all
         if self._is_time(state):
             begun = time.perf_counter()
             self._save(state)
@@ -117,23 +119,35 @@ class Checkpoint(Hook):
             return True
         if self.every is not None:
             return state.epoch % self.every == 0
-        return bool(distributed.all_max(torch.tensor(time.perf_counter() >= self._due)))
+        return bool(distributed.all_max(torch.tensor(int(time.perf_counter() >= self._due))))
 
     def _save(self, state: FitState) -> None:
-        """Write this epoch; remove the oldest."""
+        """Write this epoch, on all ranks or on none; remove the oldest."""
         path = path_of(self._own, state.epoch)
+        reason = self._written(path, state)
+        if distributed.all_min(torch.tensor(int(not reason))):
+            for old in list(checkpoints(self._own).values())[self.keep :]:
+                with suppress(OSError):
+                    old.unlink()
+            self._failing = False
+            return
+        if not reason:  # the others have nothing to go on from with it
+            path.unlink(missing_ok=True)
+        if not self._failing:
+            text = f"no checkpoint of epoch {state.epoch} in {self._own}"
+            why = reason or "another rank could not write its own"
+            warnings.warn(f"{text} ({why}); the fit goes on", CheckpointWarning, stacklevel=2)
+        self._failing = True
+
+    def _written(self, path: Path, state: FitState) -> str:
+        """Write this rank's file; why it could not be, or nothing."""
         try:
             if path.exists():  # what was there was removed at the start
-                raise FileExistsError(17, "another process writes there; give each run its own")
+                return "another process writes there; give each run its own"
             write(path, capture(state.whole))
-            for path in list(checkpoints(self._own).values())[self.keep :]:
-                path.unlink(missing_ok=True)
-            self._failing = False
         except OSError as error:
-            if not self._failing:
-                text = f"no checkpoint of epoch {state.epoch} in {self._own} ({error.strerror})"
-                warnings.warn(f"{text}; the fit goes on", CheckpointWarning, stacklevel=2)
-            self._failing = True
+            return error.strerror or type(error).__name__
+        return ""
 
     def _take_over(self) -> None:
         """Where Ctrl-C or SIGTERM would raise KeyboardInterrupt, wait for the end of the epoch."""
