@@ -25,7 +25,8 @@ LAYERS: list[str] = [
     "targets threads untrusted whole_files",
     "analytic audit autograd_pass base closed_form combinators configuration design export gram "
     "models saving units weighting",
-    "curvature inputs jeffreys kernels moments names objective passes remembered scaling small",
+    "class_curvature curvature inputs jeffreys kernels moments names objective passes remembered "
+    "scaling small small_classes",
     "optim",
     "checkpoints convergence diagnostics first_look fit inference reweighting settings shown "
     "state viz",

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from torchlogreg import kernels
 from torchlogreg.base import Model
+from torchlogreg.class_curvature import Rows, class_curvature, suits
 from torchlogreg.closed_form import curvatures
 from torchlogreg.data import Batch
 from torchlogreg.losses import Loss, slopes
@@ -75,6 +76,9 @@ def gauss_newton(model: Model, loss: Loss, batch: Batch, eta: Tensor | None = No
     """
     if len(model.weight) == len(model.intercepts()) == 1:
         return _of_one_column(model, loss, batch, eta)
+    if suits(model, loss, batch.X):
+        parts = (Rows.of(model, *rows, batch.n) for rows in _blocks(model, batch, eta))
+        return batch.summed(class_curvature(model, parts))
     R, J = mix_matrix(model), intercept_jacobian(model)
     (k, r), p = R.shape, model.n_features
     C_sum = R.new_zeros(k, k)

@@ -29,6 +29,7 @@ from torchlogreg.passes import Found, evaluate, total
 from torchlogreg.penalties import Penalty
 from torchlogreg.remembered import Evaluation, Remembered
 from torchlogreg.small import Logits, Small, flat
+from torchlogreg.small_classes import SmallClasses
 from torchlogreg.units import Units
 
 
@@ -139,7 +140,7 @@ class Objective:
             return Evaluation(batch, self.penalty, [], [], found, logits)
         return self.remembered.keep(batch, self.penalty, found, logits)
 
-    def few(self, batch: Batch) -> Small | None:
+    def few(self, batch: Batch) -> Small | SmallClasses | None:
         """The rows made ready, where they are few; see :mod:`torchlogreg.small`."""
         return self.remembered.small(batch, self.loss, self.penalty)
 

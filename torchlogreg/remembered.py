@@ -16,6 +16,7 @@ from torchlogreg.moments import Moments, moments
 from torchlogreg.passes import Found
 from torchlogreg.penalties import Penalty
 from torchlogreg.small import Logits, Small
+from torchlogreg.small_classes import SmallClasses
 from torchlogreg.units import Units, sums_of_squares
 
 
@@ -50,7 +51,7 @@ class _Ready(NamedTuple):
     loss: Loss
     penalty: Penalty | None
     versions: tuple[int, int]
-    small: Small | None
+    small: Small | SmallClasses | None
 
 
 class Remembered:
@@ -116,7 +117,9 @@ class Remembered:
         self._last = evaluation = Evaluation(batch, penalty, at, versions, found, logits)
         return evaluation
 
-    def small(self, batch: Batch, loss: Loss, penalty: Penalty | None) -> Small | None:
+    def small(
+        self, batch: Batch, loss: Loss, penalty: Penalty | None
+    ) -> Small | SmallClasses | None:
         """The rows made ready, once; None where the general way is taken."""
         ready, versions = self._ready, (batch.X._version, batch.y._version)
         if ready is not None and ready[1:4] != (loss, penalty, versions):
@@ -124,7 +127,8 @@ class Remembered:
         if ready is not None and ready.batch is batch:
             return ready.small
         if ready is None or not _same_rows(ready.batch, batch):
-            small = Small.of(self._model, loss, penalty, batch)
+            made = (self._model, loss, penalty, batch)
+            small: Small | SmallClasses | None = Small.of(*made) or SmallClasses.of(*made)
         else:
             small = None if ready.small is None else ready.small.reweighted(batch)
         self._ready = _Ready(batch, loss, penalty, versions, small)

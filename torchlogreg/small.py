@@ -31,7 +31,10 @@ from torchlogreg.penalties import L2, Penalty
 
 
 class Logits(NamedTuple):
-    """``u = (1 - 2 y) eta`` and its sigmoid, the probability given to what did not happen (n,)."""
+    """``u = (1 - 2 y) eta`` and its sigmoid, the probability given to what did not happen (n,).
+
+    Of several classes ``eta`` and slopes, one row for each class (K, n).
+    """
 
     u: Tensor
     missed: Tensor
@@ -199,14 +202,18 @@ def _suits(model: Model, loss: Loss, penalty: Penalty | None, batch: Batch) -> b
     """For the exact types only: what a subclass does is its own."""
     if type(model) is not LogisticRegression or loss is not binary_nll:
         return False
+    return plain(model, penalty, batch) and batch.y.dtype == batch.X.dtype
+
+
+def plain(model: Model, penalty: Penalty | None, batch: Batch) -> bool:
+    """Whether all parameters are trained, on the CPU, and nobody looks on; penalties like L2."""
     weight, bias, X = model.weight, model.bias, batch.X
     if penalty is not None and (penalty.needs_rows or (penalty.smooth and type(penalty) is not L2)):
         return False
     if model._forward_hooks or model._forward_pre_hooks or X.device.type != "cpu":
         return False
     trained = weight.requires_grad and (bias is None or bias.requires_grad)
-    wide = X.dtype in (torch.float32, torch.float64)
-    return trained and wide and weight.dtype == X.dtype == batch.y.dtype
+    return trained and X.dtype in (torch.float32, torch.float64) and weight.dtype == X.dtype
 
 
 def flat(params: Sequence[Tensor]) -> Tensor:

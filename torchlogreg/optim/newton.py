@@ -16,8 +16,10 @@ from torchlogreg.optim.factor import Factor
 from torchlogreg.optim.polish import can_polish, polish_
 from torchlogreg.optim.requirements import our_closure
 from torchlogreg.optim.settling import CLOSE, SETTLED, Pace, Settled
+from torchlogreg.optim.shifts import Shifts
 from torchlogreg.optim.stepping import quiet_step
 from torchlogreg.optim.trials import Trial, Trials, dot, set_
+from torchlogreg.penalties import L2
 from torchlogreg.small import flat
 
 ILL = 2e-2
@@ -29,6 +31,11 @@ NEAR = 1e-9
 EARLY, OFF, LONGEST = 1e-6, 0.1, 2.0
 """A step that promises more than this share of the objective, and at whose end the slope is still
 this share of what it was, is stretched, up to this length: longer ones would hide separation."""
+
+
+DEAR, FAST = 2**25, 0.1
+"""Rows times squared parameters from which on a Hessian costs as much as many gradients; and the
+rate at which steps must have shrunk for its factor to be used again."""
 
 
 class Newton(Optimizer):
@@ -43,6 +50,8 @@ class Newton(Optimizer):
     5. Far from the optimum a whole step is mostly too short, for the curvature falls along it. It
        is stretched to where slope and curvature at its ends say that the slope vanishes, if the
        objective is lower there: two iterations then do what four did.
+    6. Near the optimum of a penalised objective with many parameters the factor is kept: each step
+       then gains as many digits as the one before has shown, and takes no Hessian.
 
     Columns far from zero (years, time stamps) are worked on as differences from their middle, in a
     copy of ``X`` made once; see :mod:`torchlogreg.optim.centring`. At the end, where a pivot says
@@ -104,15 +113,26 @@ class Newton(Optimizer):
         if self._settled is not None and self._settled.holds(asked):
             return asked.look()
         group, memory = self.param_groups[0], self._memory
+        factor = self._kept(asked)  # 6
         if memory is not None and memory.X is asked.batch.X and memory.centre is None:
-            done = newton_iteration(asked, group["lr"], group["damping"])
+            done = newton_iteration(asked, group["lr"], group["damping"], factor)
         else:
             with near_zero(asked, memory) as (near, self._memory):
-                done = newton_iteration(near, group["lr"], group["damping"])
+                done = newton_iteration(near, group["lr"], group["damping"], factor)
         self.last = None if group["damping"] else done
         self.exhausted = self._finish(asked, done)
         self._settled = Settled.here(asked) if self.exhausted else None
         return done.value
+
+    def _kept(self, closure: Closure) -> Factor | None:
+        """The last factor, where it will do: a penalty's optimum is finite, and needs no proof."""
+        last, objective, pace = self.last, closure.objective, self._pace
+        if last is None or pace is None or type(objective.penalty) is not L2:
+            return None
+        near = pace.batch is closure.batch and last.promised <= NEAR * last.size
+        size = sum(p.numel() for p in objective.params)
+        dear = near and closure.batch.n * size**2 >= DEAR and not _has_gaps(objective.model)
+        return last.factor if dear and pace.rate < FAST else None
 
     def _finish(self, closure: Closure, done: Iteration) -> bool:
         """Whether that was the last step, or the last digits could be had at once."""
@@ -140,7 +160,9 @@ class Iteration(NamedTuple):
     promised: float
 
 
-def newton_iteration(closure: Closure, lr: float = 1.0, damping: float = 0.0) -> Iteration:
+def newton_iteration(
+    closure: Closure, lr: float = 1.0, damping: float = 0.0, factor: Factor | None = None
+) -> Iteration:
     """One iteration; see :class:`Newton`.
 
     Parameters
@@ -149,16 +171,23 @@ def newton_iteration(closure: Closure, lr: float = 1.0, damping: float = 0.0) ->
         Its parameters are moved.
     lr, damping : float
         As in :class:`Newton`.
+    factor : Factor, optional
+        Of the matrix at a point near by, to be used instead of the one here.
     """
-    found, matrix = closure.expansion()  # 1, 2
-    wanted = gradient = found.gradient
-    frozen = _at_a_bound(closure, matrix, gradient)
-    if frozen is not None:
-        matrix[frozen, :] = 0
-        matrix[:, frozen] = 0
-        wanted = gradient * ~frozen
-    factor = Factor(matrix, damping)
-    direction = factor.solve(wanted).neg_()  # 3
+    shifts, idle = Shifts.of(closure.objective), None
+    if factor is None:
+        found, matrix = closure.expansion()  # 1, 2
+        idle = _at_a_bound(closure, matrix, found.gradient)
+        if idle is not None:
+            matrix[idle, :] = 0
+            matrix[:, idle] = 0
+        factor = Factor(matrix if shifts is None else shifts.anchored(matrix), damping)
+    else:
+        found = closure.found()  # 6
+    gradient = found.gradient
+    direction = factor.solve(gradient if idle is None else gradient * ~idle).neg_()  # 3
+    if shifts is not None:
+        direction = shifts.centred(direction)
     slope = torch.dot(gradient, direction)
     value, fall = float(found.value), float(slope)
     done = Iteration(found.value, slope, factor, abs(value), abs(fall))
@@ -188,7 +217,7 @@ def _at_a_bound(closure: Closure, matrix: Tensor, gradient: Tensor) -> Tensor | 
     and the step that Newton wants for it grows without bound and spoils the line search.
     """
     model = closure.objective.model
-    if type(model).intercepts is Model.intercepts:  # a bias always matters
+    if not _has_gaps(model):
         return None
     own = torch.cat([torch.full((p.numel(),), p is not model.weight) for p in closure.params])
     own = own.to(gradient.device)
@@ -196,6 +225,11 @@ def _at_a_bound(closure: Closure, matrix: Tensor, gradient: Tensor) -> Tensor | 
     eps = torch.finfo(matrix.dtype).eps
     idle: Tensor = (diagonal <= eps * diagonal.max()) & (gradient.abs() <= eps**0.5)
     return own & idle
+
+
+def _has_gaps(model: Model) -> bool:
+    """Whether intercepts are functions of parameters: a bias always matters."""
+    return type(model).intercepts is not Model.intercepts
 
 
 def backtrack(

@@ -41,7 +41,7 @@ class Trials:
         small, closure = self.small, self._closure
         if small is not None:
             closure.objective.evaluations += 1
-            closure.objective.rows_read += small.sign.shape[0]
+            closure.objective.rows_read += len(closure.batch)
             look = small.look(theta)
             return Trial(theta, float(look.value), look.gradient, look)  # waits for the device
         set_(closure.params, theta)
