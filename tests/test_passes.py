@@ -10,7 +10,6 @@ from problems import MODELS, params_of, problem
 from torchlogreg import L2, Batch, Objective, losses, passes
 from torchlogreg.closed_form import curvatures, has_slopes, losses_and_slopes
 from torchlogreg.sample_weights import mean_one
-from torchlogreg.threads import SMALL, threads_for
 
 F64 = torch.float64
 EXTREME = [-1e4, -800.0, -40.0, -1.0, -1e-9, 0.0, 1e-9, 1.0, 40.0, 800.0, 1e4]
@@ -91,19 +90,6 @@ def test_a_frozen_weight_has_no_gradient() -> None:
     closure = Objective(model, None, L2(1.0)).closure(data, data)
     assert closure.gradient().shape == (1,) and closure.optimality() > 0
     assert len(params_of(model)) == 4
-
-
-@pytest.mark.parametrize("n", [10, SMALL])
-def test_threads_are_few_for_few_rows_and_restored(n: int) -> None:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        with pytest.raises(KeyError), threads_for(torch.ones(n, 1)):
-            assert torch.get_num_threads() == (1 if n < SMALL else 2)
-            raise KeyError
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)
 
 
 def test_what_has_a_formula_is_known() -> None:

@@ -25,6 +25,7 @@ from torchlogreg.diagnostics.diagnosis import Diagnosis
 from torchlogreg.diagnostics.wording import names_of
 from torchlogreg.first_look import first_look
 from torchlogreg.inputs import make_data
+from torchlogreg.kernels import threads_of_fit
 from torchlogreg.losses import Loss
 from torchlogreg.objective import Objective
 from torchlogreg.optim import AUTO, OPTIMIZERS, Choice, choose, resolve
@@ -32,7 +33,6 @@ from torchlogreg.penalties import Penalty
 from torchlogreg.reweighting import reweight
 from torchlogreg.shown import shown
 from torchlogreg.state import FitState, Hook, wake
-from torchlogreg.threads import threads_for
 from torchlogreg.weighting import Uniform, Weighting
 
 
@@ -210,7 +210,7 @@ def fit(
     state.schedule = None if scheduler is None else scheduler(instance)
     state.hooks, state.batch_size, state.generator = hooks, batch_size, generator
     settle, view = resumed(state, resume), shown(state)
-    with threads_for(data.X), looked_at, _last_looks(view) as started:
+    with threads_of_fit(model, objective.loss, data), looked_at, _last_looks(view) as started:
         for hook in hooks:
             started.append(hook)
             hook.on_fit_start(view)

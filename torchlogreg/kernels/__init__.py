@@ -18,9 +18,11 @@ from torchlogreg.kernels.grams import (
     gram_and_totals,
     gram_available,
     squares_available,
+    threads_of_fit,
 )
 from torchlogreg.kernels.interface import SMALLEST, Sums, available, evaluate, for_parts_of
 from torchlogreg.kernels.preparing import prepare
+from torchlogreg.kernels.pulling import pulled, pulled_available
 
 __all__ = [
     "SMALLEST",
@@ -37,5 +39,8 @@ __all__ = [
     "gram_and_totals",
     "gram_available",
     "prepare",
+    "pulled",
+    "pulled_available",
     "squares_available",
+    "threads_of_fit",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+
 import torch
 from torch import Tensor
 
@@ -17,6 +19,7 @@ from torchlogreg.kernels.strips import (
     upper_gram,
 )
 from torchlogreg.losses import Loss
+from torchlogreg.threads import threads_for
 
 WIDEST_GRAM = 512
 
@@ -60,6 +63,13 @@ def curvature_available(model: Model, loss: Loss, batch: Batch) -> bool:
     """Whether :func:`curvature` takes these rows: the binary model and its loss, on the CPU."""
     binary = KINDS.get(loss) == "binary" and gram_available(batch.X)
     return binary and available(model, loss, batch)
+
+
+def threads_of_fit(model: Model, loss: Loss, batch: Batch) -> AbstractContextManager[None]:
+    """:func:`threads_for` the rows of a fit; wide products take long, too, and are a library's."""
+    n, p = batch.X.shape
+    swept = n > p and gram_available(batch.X) and available(model, loss, batch)
+    return threads_for(batch.X, swept=swept)
 
 
 def curvature(

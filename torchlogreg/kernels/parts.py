@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-import torch
+from torchlogreg.threads import sweeping_threads
 
 PARTS = 32
 VALUES_PER_PART = 2**15  # entries of X: some ten microseconds, less is not worth a thread
@@ -26,8 +26,8 @@ def cut(n: int, work: int, *, limit: int = PARTS) -> tuple[int, int]:
 
 
 def share(run: Callable[[int, int], None], parts: int) -> None:
-    """Call ``run(first, last)`` until all parts are done, on as many threads as torch has."""
-    n_threads = min(torch.get_num_threads(), parts // 2)
+    """Call ``run(first, last)`` until all parts are done, on :func:`sweeping_threads`."""
+    n_threads = min(sweeping_threads(), parts // 2)
     if n_threads < 2:
         run(0, parts)
         return

@@ -1,0 +1,78 @@
+"""Threads of a fit: few for few rows, the kernels' own for many, and the caller's afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from torchlogreg import L2, LogisticRegression, OrdinalRegression, SoftmaxRegression, fit
+from torchlogreg.base import Model
+from torchlogreg.kernels import SMALLEST
+from torchlogreg.state import FitState, Hook
+from torchlogreg.threads import SMALL, sweeping_threads, threads_for
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("swept", [False, True])
+@pytest.mark.parametrize("n", [10, SMALL])
+@pytest.mark.usefixtures("two_threads")
+def test_threads_of_torch_and_of_the_sweeps_and_both_restored(n: int, swept: bool) -> None:
+    many = n >= SMALL
+    with pytest.raises(KeyError), threads_for(torch.ones(n, 1), swept=swept):
+        assert torch.get_num_threads() == (2 if many and not swept else 1)
+        assert sweeping_threads() == (2 if many else 1)
+        raise KeyError
+    assert torch.get_num_threads() == sweeping_threads() == 2
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_a_fit_of_few_rows_within_one_of_many_gives_the_sweeps_their_threads_back() -> None:
+    with threads_for(torch.ones(SMALL, 1), swept=True):
+        with threads_for(torch.ones(3, 1)):
+            assert sweeping_threads() == 1
+        assert (torch.get_num_threads(), sweeping_threads()) == (1, 2)
+
+
+def tall(kind: str) -> tuple[Model, torch.Tensor, torch.Tensor]:
+    """30,000 rows of 12 columns."""
+    rng = torch.Generator().manual_seed(3)
+    X = torch.randn(30_000, 12, generator=rng, dtype=torch.float64) + 0.5
+    score = X[:, 0] - X[:, 1] + torch.randn(30_000, generator=rng, dtype=torch.float64)
+    if kind == "binary":
+        return LogisticRegression(12, dtype=X.dtype), X, (score > 0).double()
+    y = (score > -1).long() + (score > 1).long()
+    model = SoftmaxRegression if kind == "softmax" else OrdinalRegression
+    return model(12, 3, dtype=X.dtype), X, y
+
+
+class Seen(Hook):
+    """Threads of the sweeps, and of torch, after the last epoch."""
+
+    def on_epoch_end(self, state: FitState) -> None:
+        self.threads = (sweeping_threads(), torch.get_num_threads())
+
+
+@pytest.mark.parametrize("kind", ["binary", "softmax", "ordinal"])
+def test_any_number_of_threads_gives_the_same_bits(kind: str) -> None:
+    pytest.importorskip("numba", reason="the compiled kernels are the extra 'fast'")
+    before, token, found, look = torch.get_num_threads(), SMALLEST.set(0), [], Seen()
+    try:
+        for n_threads in (1, 2, 3):
+            model, X, y = tall(kind)
+            torch.set_num_threads(n_threads)
+            fit(model, X, y, penalty=L2(1e-3), hooks=[look])
+            assert torch.get_num_threads() == n_threads and look.threads == (n_threads, 1)
+            found.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
+    finally:
+        torch.set_num_threads(before)
+        SMALLEST.reset(token)
+    assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
