@@ -15,6 +15,7 @@ from torchlogreg.diagnostics.cone import OutOfTimeError
 from torchlogreg.diagnostics.diagnosis import Diagnosis, Finding
 from torchlogreg.diagnostics.ending import Ending, ending_findings, learning_rate_finding
 from torchlogreg.diagnostics.margins import told_apart
+from torchlogreg.diagnostics.overlap import MANY, overlap_of_some
 from torchlogreg.diagnostics.problem import Problem
 from torchlogreg.diagnostics.rows import row_findings
 from torchlogreg.diagnostics.screen import LIMIT, has_optimum
@@ -160,7 +161,12 @@ def find_separation(problem: Problem, seconds: float = SECONDS) -> Separation | 
     bounded = seconds < float("inf")
     seconds = min(seconds, NAMING) if apart and bounded else seconds
     too_large = bounded and (wide or size > SIZE)
-    if (too_large and data.X.numel() > SIZE) or not fits_dense(data.X):
+    many = bounded and type(data.X) is torch.Tensor and data.X.numel() > MANY
+    overlap = overlap_of_some(problem, seconds) if many and not apart and not wide else None
+    if overlap is not None:
+        return overlap
+    copied = bounded and data.X.numel() > (MANY if data.mapped else SIZE)
+    if copied or not fits_dense(data.X):
         return _unchecked("its size", apart)
     reason = "its size" if too_large else f"taking more than {seconds:g} s"
     counted = data.sample_weight > 0

@@ -5,6 +5,7 @@ Both cost the same for a thousand rows as for a million.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 
 import numpy as np
@@ -25,6 +26,8 @@ PROVABLE = 5000
 WORK = 2e11
 """Rows times squared parameters that such a proof may cost beyond ``LIMIT``: a few seconds."""
 ROWS = 256
+BLOCK = 2**20
+"""Entries of the gradients of rows that are made at once: of several copies, 8 MB each."""
 QUIET = np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore")
 """Numbers like 1e200 have no squares: then nothing is proven, which is no news to warn of."""
 VIF = 1e4
@@ -62,14 +65,22 @@ def has_optimum(problem: Problem) -> bool:
     too_much = n_params > LIMIT and data.n * n_params**2 > WORK
     if count >= data.n or too_much:
         return False
-    return _is_short(total, _gram(problem, torch.arange(len(data))))  # 2
+    return _is_short(total, _gram(problem))  # 2
 
 
-def _gram(problem: Problem, index: Tensor) -> Floats:
-    """``M`` of some rows, a block at a time."""
-    size = max(ROWS, 2**23 // sum(p.numel() for p in problem.objective.params))
+def _gram(problem: Problem, index: Tensor | None = None) -> Floats:
+    """``M`` of some rows, or of all, a block at a time."""
+    n, size = (
+        len(problem.data),
+        max(ROWS, BLOCK // sum(p.numel() for p in problem.objective.params)),
+    )
+    parts: Iterable[Tensor | slice]
+    if index is None:  # their numbers would take as much as a column
+        parts = (slice(start, start + size) for start in range(0, n, size))
+    else:
+        parts = torch.split(index, size)
     matrix: Floats | float = 0.0
-    for part in (index,) if len(index) <= size else torch.split(index, size):
+    for part in parts:
         G = _row_gradients(problem, part)
         matrix = matrix + G.T @ G
     return np.asarray(problem.data.summed(torch.from_numpy(np.asarray(matrix))))
@@ -112,12 +123,19 @@ def sample(n: int, count: int) -> Tensor:
     return ((torch.arange(count) + shake) * (n / count)).long().clamp_(max=n - 1)
 
 
-def _rows(values: Tensor, index: Tensor) -> Floats:
+def _rows(values: Tensor, index: Tensor | slice) -> Floats:
     """Some rows as a float64 array: for a few hundred, numpy's overhead is a third of torch's."""
-    if len(index) < len(values):
-        values = values.index_select(0, index.to(values.device))  # half the price of values[index]
-    array: Floats = values.detach().cpu().double().numpy()
+    array: Floats = _some(values, index).detach().cpu().double().numpy()
     return array
+
+
+def _some(values: Tensor, index: Tensor | slice) -> Tensor:
+    """Some rows; all of them where the index has as many."""
+    if isinstance(index, slice):
+        return values[index]
+    if len(index) == len(values):
+        return values
+    return values.index_select(0, index.to(values.device))  # half the price of values[index]
 
 
 def _inflation(X: Floats, centre: bool) -> float:
@@ -140,13 +158,11 @@ def _inflation(X: Floats, centre: bool) -> float:
     return float(inflation.max()) if inflation.min() >= 0.5 else np.inf
 
 
-def _row_gradients(problem: Problem, index: Tensor) -> Floats:
-    """Gradients (len(index), d) of weighted losses by weight and natural intercepts."""
+def _row_gradients(problem: Problem, index: Tensor | slice) -> Floats:
+    """Gradients (m, d) of weighted losses by weight and natural intercepts."""
     objective, data = problem.objective, problem.data
-    model, eta, y = objective.model, objective.rows(data)[0], data.y
-    if len(index) < len(data):
-        at = index.to(y.device)
-        eta, y = eta.index_select(0, at), y.index_select(0, at)
+    model = objective.model
+    eta, y = _some(objective.rows(data)[0], index), _some(data.y, index)
     loss = objective.loss
     by_eta = losses_and_slopes(loss, eta, y).slopes if has_slopes(loss) else slopes(loss, eta, y)
     s = by_eta.cpu().double().numpy()
