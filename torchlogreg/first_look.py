@@ -23,6 +23,9 @@ from torchlogreg.sparse import is_sparse
 READ_ALL = ("subsampled_newton", "least_squares")
 """Optimizers whose first passes over all rows are compiled ones, and see the squares."""
 
+READ_ONE = "proximal_newton"
+"""The same where there is one column of scores."""
+
 
 def first_look(
     objective: Objective, data: Batch, X: Any, choice: Choice | None
@@ -45,9 +48,12 @@ def first_look(
     """
     if data.squares is not None or is_sparse(data.X):
         return data, nullcontext()
-    if choice is None or choice.name not in READ_ALL or data.total is not None:
-        return examined(data, X), nullcontext()
-    return data, _looking(objective, data, X)
+    name = "" if choice is None or data.total is not None else choice.name
+    weight = objective.model.weight
+    single = len(weight) == 1 and weight.requires_grad
+    if name in READ_ALL or (name == READ_ONE and single):
+        return data, _looking(objective, data, X)
+    return examined(data, X), nullcontext()
 
 
 @contextmanager

@@ -19,6 +19,9 @@ APART = 1e6
 BLOCK = 2**16
 """Entries of some columns looked at together: they stay in the cache."""
 
+GAP = 64
+"""Columns between two that are read with them: neighbours cost less than another way to memory."""
+
 _EXACT = 1e-10
 _MOST = 10
 
@@ -98,12 +101,28 @@ def _vanished(problem: Problem, units: Tensor) -> bool:
     if len(suspects) == 0:
         return False
     X = problem.rows()
-    size = len(X) if is_sparse(X) else max(1, BLOCK // len(suspects))
-    largest = torch.zeros(len(suspects), dtype=X.dtype)
+    least = torch.finfo(units.dtype).tiny ** 0.5
+    if is_sparse(X):
+        sizes = X[:, suspects].abs().amax(dim=0)
+        return bool(((sizes > 0) & (sizes < least)).any())
+    asked = (units == 1).cpu()
+    return any(_tiny(X[:, a:b], asked[a:b], least) for a, b in _stretches(suspects))
+
+
+def _stretches(which: Tensor) -> list[tuple[int, int]]:
+    """First and last + 1 of neighbours among rising numbers: a gap is read with them, if small."""
+    last = torch.cat((which.diff() > GAP, torch.ones(1, dtype=torch.bool))).nonzero().squeeze(1)
+    first = torch.cat((last.new_zeros(1), last[:-1] + 1))
+    return list(zip(which[first].tolist(), (which[last] + 1).tolist(), strict=True))
+
+
+def _tiny(X: Tensor, asked: Tensor, least: float) -> bool:
+    """Whether a column asked for has entries, all below ``least``."""
+    largest = torch.zeros(X.shape[1], dtype=X.dtype)
+    size = max(1, BLOCK // X.shape[1])
     for start in range(0, len(X), size):
-        part = X[start : start + size][:, suspects].abs().amax(dim=0)
-        torch.maximum(largest, part, out=largest)
-    return bool(((largest > 0) & (largest < torch.finfo(units.dtype).tiny ** 0.5)).any())
+        torch.maximum(largest, X[start : start + size].abs().amax(dim=0), out=largest)
+    return bool((asked & (largest > 0) & (largest < least)).any())
 
 
 def _constants(problem: Problem, X: Tensor, columns: list[int]) -> Iterator[Finding]:

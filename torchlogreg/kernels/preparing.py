@@ -6,6 +6,7 @@ import torch
 
 from torchlogreg.kernels.grams import column_squares, curvature, gram, squares_available
 from torchlogreg.kernels.interface import DTYPES, KINDS, SMALLEST, evaluate, installed
+from torchlogreg.kernels.pulling import pulled
 from torchlogreg.kernels.turning import turned_sums
 
 
@@ -24,6 +25,7 @@ def prepare(*, smallest: int = 0) -> None:
     for dtype in DTYPES:
         X, ones = torch.ones(2, 1, dtype=dtype), torch.ones(2, dtype=dtype)
         gram(X, ones)
+        pulled(X, ones, squared=True)
         curvature(X, sample_weight=ones, weight=X[:1], intercepts=ones[:1])
         turned_sums(X, ones, X[:1], ones[:1], sample_weight=ones, weight=X[:1], intercepts=ones[:1])
         if squares_available(X):

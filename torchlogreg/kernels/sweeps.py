@@ -147,6 +147,17 @@ def _squares(first: int, last: int, size: int, X: Any, sums: Any) -> None:
         add_squares(X[part * size : (part + 1) * size], sums[part])
 
 
+def _pulled(first: int, last: int, size: int, X: Any, slopes: Any, sums: Any) -> None:
+    """``slopes.T @ X`` for some parts of the rows; where ``sums`` is wider, squares after it."""
+    p = X.shape[1]
+    G = np.empty((1, p), X.dtype)
+    for part in range(first, last):
+        rows, out = slice(part * size, (part + 1) * size), sums[part]
+        out[p:] = 0
+        to_gradient(X[rows], slopes[rows], X[:0], G, out[p:])
+        out[:p] = G[0]
+
+
 SWEEPS = {
     "binary": sweep(pointwise(binary_row), "binary"),
     "squared": sweep(pointwise(squared_row), "squared"),
@@ -155,3 +166,4 @@ SWEEPS = {
 }
 GRAM = entry(_gram, "gram")
 SQUARES = entry(_squares, "squares")
+PULLED = entry(_pulled, "pulled")

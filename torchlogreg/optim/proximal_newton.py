@@ -23,7 +23,7 @@ FEWEST, MOST = 300, 2000
 SHARE = 16
 """One in so many columns is cheap to look at by sweeps, next to the pass that judges all."""
 
-ROUGH, FINAL = 0.25, 1e-6
+ROUGH, FINAL = 0.1, 1e-6
 """Share of the largest violation that may be left in a set with new entries, and in one without."""
 
 
@@ -86,11 +86,11 @@ class ProximalNewton(Optimizer):
         closure = our_closure(closure, self)
         objective, batch = closure.objective, closure.batch
         kink, ridge = _shape_of_penalty(closure)
-        metric = self._metric(closure)
         if not bool(objective.model.weight.any()) and objective.known(batch) is None:
             eta = _intercepts_alone(closure)
             objective.remember(batch, found_at(closure, eta))
         value: Tensor = closure()  # 1
+        metric = self._metric(closure)  # in units that the first pass has seen
         gradient = closure.gradient()
         broken = _broken(closure, gradient)
         chosen, grown = self._chosen(closure, broken, kink, ridge)  # 2

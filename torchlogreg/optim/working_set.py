@@ -16,7 +16,7 @@ from torch import Tensor
 from torchlogreg.closed_form import has_slopes, losses_and_slopes
 from torchlogreg.curvature import intercept_jacobian, mix_matrix
 from torchlogreg.data import PIECE, Batch, pieces
-from torchlogreg.kernels import columns, columns_available
+from torchlogreg.kernels import columns, columns_available, pulled, pulled_available
 from torchlogreg.losses import Loss
 from torchlogreg.objective import Closure
 from torchlogreg.passes import Found, evaluate, finished
@@ -151,21 +151,29 @@ class Columns:
 
 
 def found_at(closure: Closure, eta: Tensor) -> Found:
-    """Value and gradient where ``eta (n, k)`` is known: one pass over ``X``, for ``S' X``."""
+    """Value and gradient where ``eta (n, k)`` is known: one pass over ``X``, for ``S' X``.
+
+    With the squares of the columns, where nobody has seen them yet and they come by the way.
+    """
     objective, batch = closure.objective, closure.batch
     model, penalty = objective.model, objective.penalty
     if penalty is not None and penalty.needs_rows:
         return evaluate(model, objective.loss, penalty, objective.params, batch)
     losses, by_eta = slopes_of(objective.loss, eta, batch)
     by_eta = batch.each(lambda own, weight: own * weight[:, None], by_eta, batch.sample_weight)
-    gradient = intercept_jacobian(model).T @ by_eta.sum(0)
+    gradient, squares = intercept_jacobian(model).T @ by_eta.sum(0), None
     if model.weight.requires_grad:
         by_scores = batch.each(partial(torch.matmul, other=mix_matrix(model)), by_eta)
-        by_weight = by_scores.T @ batch.X
+        if by_scores.shape[1] == 1 and pulled_available(batch.X):
+            unseen = objective.remembered.squares_of(batch) is None
+            by_weight, squares = pulled(batch.X, by_scores.squeeze(1), squared=unseen)
+        else:
+            by_weight = by_scores.T @ batch.X
         gradient = torch.cat((by_weight.flatten(), gradient))
     objective.rows_read += len(batch)
     loss_sum = torch.dot(batch.sample_weight, losses)
-    return finished(model, penalty, batch, loss_sum, gradient, eta, losses)
+    found = finished(model, penalty, batch, loss_sum, gradient, eta, losses)
+    return found._replace(squares=squares)
 
 
 def slopes_of(loss: Loss, eta: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
