@@ -21,10 +21,13 @@ import torch
 from torch import Tensor
 
 from torchlogreg import distributed
+from torchlogreg.disk import mapped
 from torchlogreg.untrusted import one_line
 from torchlogreg.whole_files import whole_file
 
 FORMAT = "torchlogreg checkpoint 1"
+PIECE = 2**22
+"""Bytes read at once."""
 NAME = re.compile(r"epoch-(\d{8,18})\.safetensors")
 TEMPORARY = re.compile(r"\.epoch-\d{8,18}\.\d+\.tmp\.safetensors")
 PART = re.compile(r"rank-\d{1,9}-of-(\d{1,9})")
@@ -91,13 +94,24 @@ def write(path: Path, contents: Contents) -> None:
     OSError
         If the disk is full, or the folder cannot be written; nothing is left behind.
     """
-    from safetensors.torch import save
-
     text = json.dumps(contents.tree)
-    header = {"format": FORMAT, "tree": text, "sha256": _digest(text, contents.storages)}
-    data = save({name: t.contiguous() for name, t in contents.storages.items()}, header)
-    with whole_file(path) as temporary:
-        temporary.write_bytes(data)
+    header: dict[str, Any] = {
+        "__metadata__": {
+            "format": FORMAT,
+            "tree": text,
+            "sha256": _digest(text, contents.storages),
+        }
+    }
+    end = 0
+    for name, part in contents.storages.items():
+        begin, end = end, end + part.numel()
+        header[name] = {"dtype": "U8", "shape": [part.numel()], "data_offsets": [begin, end]}
+    head = json.dumps(header).encode()
+    head += b" " * (-len(head) % 8)
+    with whole_file(path) as temporary, open(temporary, "wb") as file:
+        file.write(len(head).to_bytes(8, "little") + head)
+        for part in contents.storages.values():  # the library would join them in memory first
+            file.write(part.contiguous().numpy().data)
 
 
 def read(path: Path) -> Contents:
@@ -119,9 +133,7 @@ def read(path: Path) -> Contents:
             header = file.metadata() or {}
             if header.get("format") != FORMAT:
                 raise DamagedError("it is no checkpoint of this version of torchlogreg")
-            storages = {name: file.get_tensor(name) for name in file.keys()}
-        if any(t.dtype != torch.uint8 or t.ndim != 1 for t in storages.values()):
-            raise DamagedError("its tensors are no bytes")
+            storages = {name: _loaded(file, name) for name in file.keys()}
         if _digest(header["tree"], storages) != header.get("sha256"):
             raise DamagedError("its checksum is wrong")
         return Contents(json.loads(header["tree"]), storages)
@@ -129,6 +141,21 @@ def read(path: Path) -> Contents:
         if isinstance(error, DamagedError):
             raise
         raise DamagedError(one_line(error)) from None
+
+
+def _loaded(file: Any, name: str) -> Tensor:
+    """The bytes of that name; many of them in a temporary file, not in memory."""
+    part = file.get_slice(name)
+    shape = part.get_shape()
+    if part.get_dtype() != "U8" or len(shape) != 1:
+        raise DamagedError("its tensors are no bytes")
+    if shape[0] < mapped.LARGE:
+        whole: Tensor = file.get_tensor(name)
+        return whole
+    found = mapped.room((shape[0],), torch.uint8)
+    for start in range(0, shape[0], PIECE):
+        found[start : start + PIECE] = part[start : start + PIECE]
+    return found
 
 
 def _digest(text: str, storages: Mapping[str, Tensor]) -> str:

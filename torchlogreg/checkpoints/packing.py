@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from torchlogreg.disk import mapped
 from torchlogreg.untrusted import one_line
 
 PLAIN = (bool, int, float, str, type(None))
@@ -194,8 +195,11 @@ class Unpacker:
         else:
             device = torch.device("cpu") if kind == "cpu" else self._device
             if (name, kind) not in self._made:
-                # A copy: what is read lies anywhere, and products depend on where, too.
-                self._made[name, kind] = self._storages[name].clone().to(device)
+                # A copy: what is read lies anywhere, and products depend on where, too. What is
+                # large has a file of its own, which begins on a page.
+                found = self._storages[name]
+                found = found if found.numel() >= mapped.LARGE else found.clone()
+                self._made[name, kind] = found.to(device)
             memory = torch.empty(0, dtype=entry, device=device)
             memory.set_(self._made[name, kind].untyped_storage())
         if int(np.prod(shape, dtype=object)) > memory.numel():
