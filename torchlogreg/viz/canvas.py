@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -206,12 +207,24 @@ def fit_width(text: Text, width: float) -> None:
     if figure is None or not text.get_text():
         return
     limit, size, words = width * figure.bbox.width, float(text.get_fontsize()), text.get_text()
+
+    def fits(length: int) -> bool:
+        text.set_text(words[:length].rstrip() + "…")
+        return bool(text.get_window_extent().width <= limit)
+
     for shrink in (0.95, 0.9, 0.85, 0.8, 0.75):
         if text.get_window_extent().width > limit:
             text.set_fontsize(shrink * size)
-    while text.get_window_extent().width > limit and len(words) > 1:
-        words = words[:-1].rstrip()
-        text.set_text(words + "…")
+    if text.get_window_extent().width > limit and len(words) > 1:
+        fits(longest(fits, 1, len(words) - 1))
+
+
+def longest(fits: Callable[[int], bool], least: int, most: int) -> int:
+    """The largest length that fits, of lengths of which the shorter fit if the longer do.
+
+    Laying out a text costs by its length: one character less each time was quadratic.
+    """
+    return least + bisect_left(range(least + 1, most + 1), True, key=lambda n: not fits(n))
 
 
 def number(value: float) -> str:

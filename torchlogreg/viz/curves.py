@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
-from torchlogreg.viz.canvas import DESIGN_HEIGHT, DESIGN_WIDTH, Scene
+from torchlogreg.viz.canvas import DESIGN_HEIGHT, DESIGN_WIDTH, Scene, longest
 from torchlogreg.viz.labels import spread
 
 
@@ -134,11 +134,15 @@ class Curves:
             size = float(label.get_fontsize()) * available / box.height
             label.set_fontsize(max(0.95 * size, 4.0))
             box = label.get_window_extent()
-        while box.width > limit and max(map(len, lines)) > 2:
-            longest = max(range(len(lines)), key=lambda i: len(lines[i]))
-            lines[longest] = lines[longest].rstrip("…")[:-1].rstrip() + "…"
-            curve.name = "\n".join(lines)
+
+        def fits(length: int) -> bool:
+            short = (x if len(x) <= length else x[: length - 1].rstrip() + "…" for x in lines)
+            curve.name = "\n".join(short)
             label.set_text(self.caption(curve.name, widest))
+            return bool(label.get_window_extent().width <= limit)
+
+        if box.width > limit and max(map(len, lines)) > 2:
+            fits(longest(fits, 2, max(map(len, lines)) - 1))
             box = label.get_window_extent()
         return float(box.height) + 3 * self._pixel
 
