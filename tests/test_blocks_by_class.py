@@ -14,17 +14,19 @@ from torchlogreg.penalties import L2, Penalty
 @pytest.mark.parametrize(
     ("tol", "penalty", "n_rows", "want"),
     [
-        (1e-3, L2(0.1), 10**5, "block_lbfgs"),
-        (1e-6, L2(0.1), 10**5, "subsampled_newton"),  # the default keeps all digits
-        (1e-3, None, 10**5, "subsampled_newton"),  # which may be separated
-        (1e-3, L2(0.0), 10**5, "subsampled_newton"),
-        (1e-3, L2(0.1), 10**3, "newton"),
+        (1e-3, L2(0.1), 20_000, "block_lbfgs"),
+        (1e-3, L2(0.1), 10**5, "subsampled_newton"),  # enough rows for a Hessian of some of them
+        (1e-6, L2(0.1), 20_000, "newton"),  # the default keeps all digits
+        (1e-6, L2(0.1), 10**5, "subsampled_newton"),
+        (1e-3, None, 20_000, "newton"),  # which may be separated
+        (1e-3, L2(0.0), 20_000, "newton"),
+        (1e-3, L2(0.1), 500, "newton"),  # too few for blocks
     ],
 )
 def test_only_a_loose_tolerance_does_without_a_hessian(
     tol: float, penalty: Penalty | None, n_rows: int, want: str
 ) -> None:
-    objective = Objective(SoftmaxRegression(10, 4, dtype=torch.float64), None, penalty)
+    objective = Objective(SoftmaxRegression(30, 6, dtype=torch.float64), None, penalty)
     assert choose(objective, None, n_rows=n_rows, tol=tol).name == want
 
 

@@ -87,6 +87,18 @@ def test_value_gradient_and_hessian_are_those_of_autograd(
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+def test_products_that_are_kept_give_the_same_hessian(
+    shape: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch, model = random_rows(*shape), random_model(*shape[1:], reference=False, bias=True)
+    matrices = []
+    for small in (0, 2**30):
+        monkeypatch.setattr(class_curvature, "SMALL", small)
+        matrices.append(Objective(model).closure(batch, batch).expansion()[1])
+    torch.testing.assert_close(*matrices, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 def test_at_zero_all_that_is_known_beforehand_is_right(shape: tuple[int, int, int]) -> None:
     batch = random_rows(*shape)
     model = SoftmaxRegression(*shape[1:], dtype=torch.float64)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from torchlogreg import kernels
 from torchlogreg.base import Model
-from torchlogreg.class_curvature import Rows, assembled, class_curvature, columns
+from torchlogreg.class_curvature import Kept, Rows, assembled, class_curvature, columns
 from torchlogreg.data import Batch
 from torchlogreg.losses import Loss, categorical_nll
 from torchlogreg.models import SoftmaxRegression
@@ -45,10 +45,14 @@ class SmallClasses:
         ``sample_weight / n``.
     model : Model
         Asked for its sizes only.
+    order : Tensor, shape (r m,)
+        Which parameters the classes have, column by column.
     known : Tensor, shape (r, n), or None
         The offset.
     strength : Tensor, shape (P,), or None
         Curvature of the penalty.
+    kept : Kept or None
+        Products of the columns, of very few rows without a reference class, once they were made.
     even : Logits or None
         Those of parameters that are all zero, once they were asked for.
     untouched : bool
@@ -60,8 +64,10 @@ class SmallClasses:
     label: Tensor
     share: Tensor
     model: Model
+    order: Tensor
     known: Tensor | None = None
     strength: Tensor | None = None
+    kept: Kept | None = None
     even: Logits | None = None
     untouched: bool = True
 
@@ -94,12 +100,15 @@ class SmallClasses:
         if penalty is not None and penalty.smooth:
             strength = X.new_zeros(r * (p + has_bias))
             strength[: r * p] = penalty.alpha
-        Z = columns(X, p + has_bias)
-        return cls(batch, Z, y.unsqueeze(0), batch.sample_weight / len(X), model, known, strength)
+        Z, share = columns(X, p + has_bias), batch.sample_weight / len(X)
+        order = torch.arange(r * p).view(r, p)
+        if has_bias:
+            order = torch.cat((order, torch.arange(r * p, r * p + r).unsqueeze(1)), 1)
+        return cls(batch, Z, y.unsqueeze(0), share, model, order.flatten(), known, strength)
 
     def reweighted(self, batch: Batch) -> SmallClasses:
         """The same rows under the weights of ``batch``."""
-        return replace(self, batch=batch, share=batch.sample_weight / len(batch))
+        return replace(self, batch=batch, share=batch.sample_weight / len(batch), kept=None)
 
     def evaluate(
         self, theta: Tensor, known: tuple[Logits, Found] | None = None
@@ -138,10 +147,10 @@ class SmallClasses:
 
     def summed(self, theta: Tensor, logits: Logits, losses: Tensor) -> Look:
         """Smooth value and gradient of rows that are known, whatever the weights were."""
-        value, (r, p) = torch.dot(losses, self.share), self.model.weight.shape
+        value, r = torch.dot(losses, self.share), self.model.weight.shape[0]
         slopes = logits.missed[-r:] * self.share
-        found = torch.mm(slopes, self.Z.T)  # (r, m)
-        gradient = torch.cat((found[:, :p].reshape(-1), found[:, p:].reshape(-1)))
+        found = torch.mm(slopes, self.Z.T).view(-1)  # (r m,)
+        gradient = torch.empty_like(found).index_copy_(0, self.order, found)
         if self.strength is not None:
             pull = theta * self.strength
             value.add_(torch.dot(pull, theta), alpha=0.5)
@@ -154,8 +163,12 @@ class SmallClasses:
 
     def curvature(self, logits: Logits) -> Tensor:
         """Hessian of the smooth value, (P, P)."""
-        if logits is self.even:
-            K = self.model.n_classes or 0
+        K, (m, n) = self.model.n_classes or 0, self.Z.shape
+        if self.kept is None and len(self.order) == K * m and Kept.suits(n, m, K):
+            self.kept = Kept(self.Z, self.share, K, self.order)
+        if self.kept is not None:
+            matrix = self.kept.curvature(logits.u)
+        elif logits is self.even:
             gram = torch.mm(self.Z * self.share, self.Z.T).div_(K * K)
             matrix = assembled(gram.expand(K * (K - 1) // 2, -1, -1), self.model)
         else:
@@ -166,10 +179,8 @@ class SmallClasses:
 
     def _scores(self, theta: Tensor) -> Tensor:
         """``eta``, transposed, (K, n)."""
-        (r, p), K = self.model.weight.shape, self.model.n_classes or 0
-        weight = theta[: r * p].view(r, p)
-        if self.model.bias is not None:
-            weight = torch.cat((weight, theta[r * p :].view(r, 1)), 1)
+        r, K = self.model.weight.shape[0], self.model.n_classes or 0
+        weight = theta.index_select(0, self.order).view(r, -1)
         if K == r:
             eta = torch.mm(weight, self.Z)
         else:
