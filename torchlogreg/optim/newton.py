@@ -13,6 +13,7 @@ from torchlogreg.base import Model
 from torchlogreg.objective import Closure
 from torchlogreg.optim.centring import Centred, near_zero
 from torchlogreg.optim.factor import Factor
+from torchlogreg.optim.intercept import at_the_share_
 from torchlogreg.optim.polish import can_polish, polish_
 from torchlogreg.optim.requirements import our_closure
 from torchlogreg.optim.settling import CLOSE, SETTLED, Pace, Settled
@@ -41,7 +42,8 @@ rate at which steps must have shrunk for its factor to be used again."""
 class Newton(Optimizer):
     """Damped Newton with Armijo backtracking; one ``step`` is one iteration.
 
-    1. Value and gradient at the current parameters.
+    1. Value and gradient at the current parameters; from zero, where a class is rare, at the
+       log-odds of its share.
     2. Gauss-Newton matrix (equal to the Fisher information for canonical links: this is IRLS).
     3. Direction: Cholesky of the matrix scaled to unit diagonal; where it is singular, the
        minimum-norm direction from its eigenvectors.
@@ -177,6 +179,8 @@ def newton_iteration(
     shifts, idle = Shifts.of(closure.objective), None
     if factor is None:
         found, matrix = closure.expansion()  # 1, 2
+        if at_the_share_(closure, found):
+            found, matrix = closure.expansion()
         idle = _at_a_bound(closure, matrix, found.gradient)
         if idle is not None:
             matrix[idle, :] = 0
