@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from orphans import end_with_parent
 from torchlogreg import (
     L1,
     L2,
@@ -92,7 +93,7 @@ FITS = {
 BATCHED = [name for name in FIRST_ORDER if name not in ("proximal_gradient", "rprop")]
 COLUMNS = ("plain", "weighted", "sparse")
 FAR = ("newton", "linear auto", "logistic auto")
-"""Fits with a column far from zero, which first-order methods make nothing of."""
+"""Fits with a column far from zero, of which first-order methods make nothing."""
 WEIGHTED = ("newton", "linear auto", "boost")
 
 
@@ -121,8 +122,7 @@ def fitted(name: str, own: slice) -> tuple[Model, FitResult]:
     X, y, weight = rows(kind, name in FAR)
     model = MODELS[kind]()
     weights = weight[own] if name in WEIGHTED else None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"):
         return model, fit(model, X[own], y[own], sample_weight=weights, **settings)
 
 
@@ -219,7 +219,6 @@ class Killed(Hook):
         self.note = note
 
     def on_epoch_end(self, state: object) -> None:
-        """Leave a note; no warning to anybody."""
         first = os.environ["TORCHELASTIC_RESTART_COUNT"] == "0"
         if first and distributed.rank() == 2 and state.epoch == 20:  # type: ignore[attr-defined]
             self.note.write_text("epoch 20")
@@ -260,6 +259,7 @@ def descended(own: slice, epochs: int, hooks: list[Hook], resume: Path | None) -
 
 def main(task: str, folder: Path) -> None:
     """Run a task on this rank."""
+    end_with_parent()
     torch.set_num_threads(1)
     with distributed.joined(timeout=20 if task == "cut" else 60) as rank:
         cuts = CUTS[distributed.world_size()]

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 import torchlogreg.hooks.checkpoint as writing
+from orphans import end_with_parent
 from problems import params_of, problem
 from torchlogreg import FitState, Hook, distributed, fit
 from torchlogreg.checkpoints.file import checkpoints, own_folder, path_of
@@ -104,6 +105,7 @@ def answers(folder: Path) -> Iterator[tuple[str, np.ndarray]]:
 
 
 if __name__ == "__main__":
+    end_with_parent()
     torch.set_num_threads(1)
     place = Path(sys.argv[1])
     (place / "full").mkdir(exist_ok=True)

@@ -16,6 +16,7 @@ import pytest
 import ranks
 import torch
 
+from orphans import WITH_PARENT
 from torchlogreg import distributed
 
 HERE = Path(__file__).parent
@@ -38,7 +39,7 @@ def environment(**more: str) -> dict[str, str]:
 
 def started(n: int, *command: str) -> subprocess.CompletedProcess[str]:
     """Run a script on ``n`` ranks by torchrun."""
-    run = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(n)]
+    run = [*WITH_PARENT, sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(n)]
     run += ["--master-port", str(free_port()), *command]
     return subprocess.run(run, capture_output=True, text=True, timeout=240, env=environment())
 
@@ -206,7 +207,7 @@ def hosts() -> Iterator[Host]:
         def run(number: int, *command: str) -> subprocess.Popen[str]:
             made.append(
                 subprocess.Popen(
-                    ["ip", "netns", "exec", names[number], *command],
+                    [*WITH_PARENT, "ip", "netns", "exec", names[number], *command],
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
                     text=True,
