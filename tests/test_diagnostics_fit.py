@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from problems import problem
 from torchlogreg import (
     L1,
     L2,
+    OPTIMIZERS,
     ConvergenceWarning,
     FitState,
     Hook,
@@ -153,8 +155,9 @@ def test_the_optimizers_note_is_passed_on():
 def test_half_precision_that_stalls_is_told_to_take_more_digits():
     X, y = quasi(5000)
     X = torch.tensor(X.to_numpy(), dtype=torch.float32) + 30
+    torchs_own = partial(torch.optim.LBFGS, **OPTIMIZERS["lbfgs"].keywords)
     with pytest.warns(ConvergenceWarning, match=r"use torch\.float64, or a larger tol"):
-        fit(LinearRegression(3), X, torch.tensor(y) + 1.0, optimizer="lbfgs", tol=1e-9)
+        fit(LinearRegression(3), X, torch.tensor(y) + 1.0, optimizer=torchs_own, tol=1e-9)
 
 
 # The cheap proof.
