@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from torchlogreg.compressed import DENSE
+from torchlogreg.diagnostics.column_sums import root_mean_squares, sizes, spread, triangle
 from torchlogreg.diagnostics.cone import Floats
 from torchlogreg.diagnostics.diagnosis import Finding
 from torchlogreg.diagnostics.problem import Problem
@@ -44,24 +45,19 @@ def column_findings(problem: Problem) -> list[Finding]:
         return found
     if not problem.unique and problem.factor is not None:
         return found + list(_near(problem, problem.factor, list(range(len(problem.factor)))))
-    raw = problem.rows()
-    size = raw.abs().amax(dim=0)
-    X = raw / torch.where(
-        size > 0, size, 1.0
-    )  # within 1: squares of 1e-200 or 1e200 are no numbers
-    centre = X.mean(0) if problem.has_intercept else torch.zeros_like(X[0])
-    residual = X - centre
-    residual = residual - (residual.mean(0) if problem.has_intercept else 0)
+    size = sizes(problem)  # within 1: squares of 1e-200 or 1e200 are no numbers
+    spreads = spread(problem, size)
     eps = torch.finfo(problem.data.X.dtype).eps
-    constant = residual.abs().amax(dim=0) <= 4 * max(eps, 2**-52)
-    found += _constants(problem, raw, constant.nonzero().flatten().tolist())  # 1
+    constant = spreads.largest <= 4 * max(eps, 2**-52)
+    found += _constants(problem, constant.nonzero().flatten().tolist())  # 1
     kept = (~constant).nonzero().flatten()
     if len(kept) == 0 or problem.unique:
         return found  # a strictly convex penalty chooses among dependent columns
-    norm = residual[:, kept].norm(dim=0)
-    noise = 100 * eps * float((len(X) ** 0.5 / norm).max())
-    factor = torch.linalg.qr(residual[:, kept] / norm, mode="r").R.numpy()
-    mean = (centre[kept] / norm).numpy()
+    norm = spreads.norm[kept]
+    n_rows = int((problem.data.sample_weight > 0).sum())
+    noise = 100 * eps * float((n_rows**0.5 / norm).max())
+    factor = triangle(problem, size, spreads, kept)
+    mean = (spreads.centre[kept] / norm).numpy()
     names = kept.tolist()
     independent, dependent = _split(factor, max(_EXACT, min(noise, 1e-3)))  # 2
     found += _dependent(problem, factor, mean, names, independent, dependent)
@@ -77,10 +73,8 @@ def _scales(problem: Problem) -> Iterator[Finding]:
     # Rows without weight count there, but not here.
     if high < APART * low and problem.all_count and not _vanished(problem, units):
         return
-    X = problem.rows()
-    size = X.abs().amax(dim=0)
-    filled = size > 0  # a column of zeros has no unit
-    units = size * (X / torch.where(filled, size, 1.0)).square().mean(dim=0).sqrt()
+    size = sizes(problem)
+    units, filled = root_mean_squares(problem, size), size > 0  # a column of zeros has no unit
     small = int(torch.where(filled, units, torch.inf).argmin())
     large = int(torch.where(filled, units, 0.0).argmax())
     ratio = min(float(units[large] / units[small]), 1e308)
@@ -125,10 +119,11 @@ def _tiny(X: Tensor, asked: Tensor, least: float) -> bool:
     return bool((asked & (largest > 0) & (largest < least)).any())
 
 
-def _constants(problem: Problem, X: Tensor, columns: list[int]) -> Iterator[Finding]:
+def _constants(problem: Problem, columns: list[int]) -> Iterator[Finding]:
     """Columns with one value; without an intercept only zeros are useless."""
+    first = int((problem.data.sample_weight > 0).int().argmax())
     for j in columns[:_MOST]:
-        value = float(X[0, j])
+        value = float(problem.data.X[first, j])
         if problem.has_intercept:
             why = f"is constant ({value:g}), as the intercept is"
         else:
@@ -143,7 +138,7 @@ def _stored_constants(problem: Problem) -> Iterator[Finding]:
     suspects = (units == 1).nonzero().flatten()[: DENSE // len(X)]
     some = X[:, suspects]
     constant = some.amax(dim=0) == some.amin(dim=0)
-    return _constants(problem, X, suspects[constant].tolist())
+    return _constants(problem, suspects[constant].tolist())
 
 
 def _split(factor: Floats, tolerance: float) -> tuple[list[int], list[int]]:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from torchlogreg.closed_form import has_slopes, losses_and_slopes
 from torchlogreg.curvature import mix_matrix
+from torchlogreg.diagnostics.column_sums import centred_gram
 from torchlogreg.diagnostics.cone import Floats
 from torchlogreg.diagnostics.problem import Problem
 from torchlogreg.losses import slopes
@@ -30,6 +31,8 @@ BLOCK = 2**20
 """Entries of the gradients of rows that are made at once: of several copies, 8 MB each."""
 QUIET = np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore")
 """Numbers like 1e200 have no squares: then nothing is proven, which is no news to warn of."""
+VARIED = 2**-40
+"""Standard deviation of a column, as a share of its mean, from which on it is no rounding error."""
 VIF = 1e4
 """Variance inflation from which on columns are called nearly collinear."""
 
@@ -100,7 +103,7 @@ def sound_columns(problem: Problem) -> bool:
     if len(index) == len(data):
         return False
     if problem.factor is None:
-        return _inflation(problem.rows().numpy(), centre) < VIF / 4
+        return _inflation_of(*centred_gram(problem)) < VIF / 4
     half = np.linalg.inv(problem.factor)
     return float(np.square(half).sum(axis=1).max()) < VIF / 4
 
@@ -142,11 +145,18 @@ def _inflation(X: Floats, centre: bool) -> float:
     """Largest variance inflation factor of the columns; infinite if they are dependent."""
     if len(X) == 0:
         return np.inf
-    if centre:
-        X = X - X.mean(axis=0)
-    gram = X.T @ X
+    mean = X.mean(axis=0) if centre else np.zeros(X.shape[1])
+    X = X - mean
+    return _inflation_of(X.T @ X, len(X) * np.square(mean))
+
+
+def _inflation_of(gram: Floats, level: Floats) -> float:
+    """The same from products of centred columns (p, p), and the squares taken off with their means.
+
+    The mean of a constant is rounded: what is left of the column is noise, and looks like news.
+    """
     diagonal = gram.diagonal()
-    if not diagonal.min() > 0:
+    if not (diagonal > VARIED**2 * level).all():
         return np.inf
     scale = diagonal**-0.5
     try:
