@@ -23,12 +23,13 @@ from torchlogreg import (
     SoftmaxRegression,
     fit,
 )
+from torchlogreg.data import Batch
 from torchlogreg.estimators import LogisticClassifier, OrdinalClassifier
 from torchlogreg.inference import infer
 from torchlogreg.inputs import make_data
 from torchlogreg.objective import Objective
 from torchlogreg.optim import newton
-from torchlogreg.optim.polish import can_polish, polish_
+from torchlogreg.optim.polish import DependentError, can_polish, polish_
 
 F64 = torch.float64
 Array = np.ndarray
@@ -257,8 +258,26 @@ def test_dependent_columns_keep_the_minimum_norm() -> None:
     objective = Objective(model)
     data = make_data(model, X, y, sample_weight=None, offset=None, own_target=True)
     before = parameters(model)
-    assert can_polish(objective, data) and not polish_(objective, data)
+    assert can_polish(objective, data)
+    with pytest.raises(DependentError):
+        polish_(objective, data)
     assert torch.equal(parameters(model), before)
+
+
+def test_on_dependent_columns_the_last_digits_are_asked_for_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _, t, generator = years()
+    y, asked = labels("binary", t, generator), []
+    X = torch.stack((t, t, t**2), dim=1)
+
+    def counted(objective: Objective, batch: Batch) -> bool:
+        asked.append(batch)
+        return polish_(objective, batch)
+
+    monkeypatch.setattr(newton, "polish_", counted)
+    result = fit(LogisticRegression(3, dtype=F64), X, y, optimizer="newton")
+    assert result.converged and len(asked) == 1 < result.n_epochs
 
 
 def test_ordinary_columns_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:

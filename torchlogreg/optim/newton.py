@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from torchlogreg.base import Model
+from torchlogreg.data import Batch
 from torchlogreg.objective import Closure
 from torchlogreg.optim.centring import Centred, near_zero
 from torchlogreg.optim.factor import Factor
 from torchlogreg.optim.intercept import at_the_share_
-from torchlogreg.optim.polish import can_polish, polish_
+from torchlogreg.optim.polish import DependentError, can_polish, polish_
 from torchlogreg.optim.requirements import our_closure
 from torchlogreg.optim.settling import CLOSE, SETTLED, Pace, Settled
 from torchlogreg.optim.shifts import Shifts
@@ -97,6 +98,7 @@ class Newton(Optimizer):
     _memory: Centred | None = None
     _settled: Settled | None = None
     _pace: Pace | None = None
+    _dependent: Batch | None = None
     exhausted = False
     pivot: float = float("nan")
     last: Iteration | None = None
@@ -144,8 +146,12 @@ class Newton(Optimizer):
             return False
         self.pivot = done.factor.pivot
         worth = self.pivot < ILL and (pace.left <= CLOSE or pace.rate > 0.5)
-        if worth and can_polish(closure.objective, closure.batch):
-            return polish_(closure.objective, closure.batch)
+        hopeless = self._dependent is closure.batch
+        if worth and not hopeless and can_polish(closure.objective, closure.batch):
+            try:
+                return polish_(closure.objective, closure.batch)
+            except DependentError:
+                self._dependent = closure.batch
         return pace.left <= SETTLED or pace.stalled
 
 

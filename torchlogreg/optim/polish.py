@@ -60,6 +60,10 @@ def can_polish(objective: Objective, batch: Batch) -> bool:
     return batch.n * X.shape[1] * (k - 1) <= LARGEST and batch.n * k * n_params**2 <= WORK
 
 
+class DependentError(ArithmeticError):
+    """The columns are dependent under these weights: no correction is unique, here or nearer."""
+
+
 @torch.no_grad()
 def polish_(objective: Objective, batch: Batch) -> bool:
     """Move the parameters to the optimum, rounded once; False, and no move, where that fails.
@@ -70,8 +74,13 @@ def polish_(objective: Objective, batch: Batch) -> bool:
         One for which :func:`can_polish` is true, near its optimum.
     batch : Batch
         All rows.
+
+    Raises
+    ------
+    DependentError
+        If trying again, from nearer by, is of no use; nothing was moved.
     """
-    found = polished(objective, batch.gathered())
+    found = _corrected(objective, batch.gathered())
     if found is not None:
         found.write_()
     return found is not None
@@ -81,19 +90,28 @@ def polish_(objective: Objective, batch: Batch) -> bool:
 def polished(objective: Objective, batch: Batch) -> Precise | None:
     """The optimum in doubled precision, from parameters near it; None where that fails.
 
-    1. The parameters as they are, in two floats each.
-    2. Gradient in doubled precision; where the last correction was large, also the triangle of the
-       rows ``sqrt(w_i C_i) D_i``, on centred columns.
-    3. The correction; its length, in standard errors, is the distance from the optimum.
-    4. Done when the next correction would be below rounding; failed when this one is no shorter
-       than half the last, or the triangle is singular.
-
     Parameters
     ----------
     objective : Objective
         One for which :func:`can_polish` is true, near its optimum.
     batch : Batch
         All rows.
+    """
+    try:
+        return _corrected(objective, batch)
+    except DependentError:
+        return None
+
+
+def _corrected(objective: Objective, batch: Batch) -> Precise | None:
+    """The same, but for an error where the triangle is singular.
+
+    1. The parameters as they are, in two floats each.
+    2. Gradient in doubled precision; where the last correction was large, also the triangle of the
+       rows ``sqrt(w_i C_i) D_i``, on centred columns.
+    3. The correction; its length, in standard errors, is the distance from the optimum.
+    4. Done when the next correction would be below rounding; failed when this one is no shorter
+       than half the last.
     """
     at = Precise.of(objective.model, objective.penalty)  # 1
     columns = Columns.of(batch.X, centre=at.has_intercept)
@@ -102,7 +120,7 @@ def polished(objective: Objective, batch: Batch) -> Precise | None:
         gradient, fresh = at.sums(batch, columns, roots=triangle is None or before > CLOSE)  # 2
         triangle = triangle if fresh is None else _Triangle.of(fresh)
         if triangle is None or triangle.weakest <= triangle.eps * (1 + columns.far):
-            return None
+            raise DependentError("the curvature is singular")
         half = triangle.half_solve(gradient)  # 3
         distance = float(half.norm())
         if not distance <= 0.5 * before:  # 4
