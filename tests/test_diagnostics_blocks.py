@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy import sparse
 from torch import Tensor
 
-from torchlogreg import LinearRegression
+from torchlogreg import L2, LinearRegression, LogisticRegression, fit
 from torchlogreg.data import Batch
 from torchlogreg.diagnostics import column_sums
 from torchlogreg.diagnostics.column_sums import centred_gram, sizes, spread, triangle
@@ -94,6 +95,15 @@ def test_a_constant_is_named_whatever_its_digits(value: float, n: int) -> None:
     X[:, 3] = value
     found = [f for f in column_findings(problem(X)) if f.kind == "constant"]
     assert [f.columns for f in found] == [(3,)]
+
+
+def test_a_constant_of_many_sparse_rows_is_named() -> None:
+    X = rows("plain", 150_000)[:, :4] * (rows("plain", 150_000)[:, 1:5] > 3.7)
+    X[:, 2] = 0.1
+    y = (X[:, 0] > 0).double()
+    model = LogisticRegression(4, dtype=F64)
+    result = fit(model, sparse.csr_matrix(X.numpy()), y, max_epochs=3, penalty=L2(0.1))
+    assert [f.columns for f in result.diagnosis if f.kind == "constant"] == [(2,)]
 
 
 SCRIPT = """

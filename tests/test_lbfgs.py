@@ -7,7 +7,7 @@ import pytest
 import torch
 from fresh import KINDS, PENALTIES, draw, optimum
 
-from torchlogreg import OPTIMIZERS, fit
+from torchlogreg import L2, OPTIMIZERS, SoftmaxRegression, fit
 from torchlogreg.optim import LBFGS
 from torchlogreg.optim.lbfgs import _Start
 
@@ -52,6 +52,40 @@ def test_a_draw_on_which_torchs_own_stood_still() -> None:
         max_epochs=100,
     )
     assert result.converged
+
+
+@pytest.mark.parametrize(("spread", "middle"), [(10.0, 50.0), (1.0, 5.0)])
+def test_columns_far_from_zero_are_learnt_from_to_the_end(spread: float, middle: float) -> None:
+    """torch keeps no pair whose product is below 1e-10: it was at 1e-6 after 3,000 epochs."""
+    rng = torch.Generator().manual_seed(0)
+    X = torch.randn(2500, 10, generator=rng, dtype=F64) * spread + middle
+    y = torch.randint(4, (2500,), generator=rng)
+    model = SoftmaxRegression(10, 4, dtype=F64)
+    settings = {"penalty": L2(0.1), "max_epochs": 150, "tol": 1e-9}
+    assert fit(model, X, y, optimizer="lbfgs", **settings).converged
+    best = SoftmaxRegression(10, 4, dtype=F64)
+    assert fit(best, X, y, optimizer="newton", **settings).converged
+    torch.testing.assert_close(model.weight, best.weight, rtol=0, atol=1e-7)
+
+
+def test_no_more_pairs_are_kept_than_asked_for_and_all_have_curvature() -> None:
+    x = torch.zeros(3, dtype=F64, requires_grad=True)
+    settings = OPTIMIZERS["lbfgs"].keywords | {"history_size": 3}  # type: ignore[attr-defined]
+    optimizer = LBFGS([x], **settings)
+
+    def closure() -> float:
+        optimizer.zero_grad()
+        value = quartic(x)
+        value.backward()
+        return value.item()  # a plain number is one, too
+
+    for _ in range(30):
+        assert isinstance(optimizer.step(closure), float)
+        state = optimizer.state[x]
+        lengths = [len(state[name]) for name in ("old_dirs", "old_stps", "ro")]
+        assert lengths[0] == lengths[1] == lengths[2] <= 3
+        assert all(float(ro) > 0 for ro in state["ro"])
+    assert (x - torch.tensor([1.0, 2.0, 3.0], dtype=F64)).abs().max() <= 1e-12
 
 
 def quartic(x: torch.Tensor) -> torch.Tensor:

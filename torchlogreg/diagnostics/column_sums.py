@@ -105,9 +105,10 @@ def centred_gram(problem: Problem) -> tuple[Floats, Floats]:
     """Products of the columns (p, p), centred if there is an intercept; squares taken off (p,)."""
     p, n = problem.data.X.shape[1], int((problem.data.sample_weight > 0).sum())
     mean, gram = torch.zeros(p, dtype=torch.float64), torch.zeros(p, p, dtype=torch.float64)
-    if problem.has_intercept:
+    for _ in range(2 if problem.has_intercept else 0):  # again, for what rounding left
+        at = mean.clone()
         for X in blocks(problem):
-            mean += X.sum(dim=0) / n
+            mean += (X - at).sum(dim=0) / n
     for X in blocks(problem):
         residual = X - mean
         gram += residual.T @ residual

@@ -36,7 +36,8 @@ def at_the_share_(closure: Closure, found: Found) -> bool:
     if not bias.requires_grad or not (penalty is None or type(penalty) is L2):
         return False
     share = 0.5 - float(found.gradient[-1])
-    if not 0 < min(share, 1 - share) < RARE or closure.batch.offset is not None:
+    least = 0.5 / closure.batch.n  # half a row: less is a sample of one class, but for rounding
+    if not least < min(share, 1 - share) < RARE or closure.batch.offset is not None:
         return False
     if bool(bias.any()) or bool(model.weight.any()):
         return False
