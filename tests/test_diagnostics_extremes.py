@@ -45,6 +45,16 @@ def test_columns_of_the_largest_numbers_do_not_overflow():
     assert found.kind == "complete" and found.columns == (0,)
 
 
+@pytest.mark.parametrize(("scale", "dtype"), [(1e155, F64), (1e200, F64), (1e20, torch.float32)])
+def test_a_fit_to_columns_without_squares_says_so(scale, dtype):
+    # The Hessian is infinite: LAPACK's "eigh failed to converge" hid what became of the fit.
+    X, y = overlapping()
+    X, y = torch.tensor(X * scale, dtype=dtype), torch.tensor(y, dtype=dtype)
+    with pytest.warns(ConvergenceWarning, match=r"have no squares in torch.float\d\d: scale them"):
+        result = fit(LogisticRegression(2, dtype=dtype), X, y, max_epochs=5)
+    assert not result.converged
+
+
 def test_a_fit_to_vanishing_columns_ends():
     X, y = overlapping()
     result = fit(LinearRegression(1, dtype=F64), X[:, :1] * 1e-200, y)

@@ -147,10 +147,13 @@ def _quadratic(objective: Objective) -> bool:
 
 
 def _inverse_root(H: Tensor) -> Tensor:
-    """``V`` (P, m) with ``V V' = H^-1`` on the range of ``H``."""
+    """``V`` (P, m) with ``V V' = H^-1`` on the range of ``H``; m = 0 where a square overflowed."""
     diagonal = H.diagonal()
     scale = torch.where(diagonal > 0, diagonal, 1.0).rsqrt()
-    values, vectors = torch.linalg.eigh(H * scale[:, None] * scale)
+    scaled = H * scale[:, None] * scale
+    if not bool(torch.isfinite(scaled).all()):
+        return H.new_empty(len(H), 0)
+    values, vectors = torch.linalg.eigh(scaled)
     kept = values > 10 * len(H) * torch.finfo(H.dtype).eps * values[-1].clamp(min=1)
     root: Tensor = scale[:, None] * (vectors[:, kept] * values[kept].rsqrt())
     return root

@@ -169,9 +169,13 @@ def _optimality(problem: Problem) -> float:
 
 def _cure(problem: Problem, ending: Ending) -> str:
     """What to change."""
+    penalty, dtype = problem.objective.penalty, problem.data.X.dtype
+    largest = float(problem.objective.units(problem.data).columns.max())
+    if not largest * largest * problem.data.n < torch.finfo(dtype).max:
+        text = f"columns are so large that they have no squares in {dtype}: scale them"
+        return f"{text} (torchlogreg.scaling.Standardizer)"
     if ending.minibatches:
         return f"raise max_epochs above {ending.epochs}, or let a scheduler shorten the steps"
-    penalty, dtype = problem.objective.penalty, problem.data.X.dtype
     if dtype != torch.float64 and _optimality(problem) < 1e4 * torch.finfo(dtype).eps:
         return f"{dtype} has few digits left to give: use torch.float64, or a larger tol"
     small = sum(p.numel() for p in problem.objective.params) <= LIMIT
