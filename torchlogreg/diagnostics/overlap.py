@@ -34,7 +34,7 @@ def overlap_of_some(problem: Problem, seconds: float) -> Separation | None:
     problem : Problem
         Of an unpenalised classifier, hard or soft targets.
     seconds : float
-        For the linear programs.
+        For the linear programs; what takes longer, or fails, proves nothing, and raises nothing.
     """
     model, data = problem.objective.model, problem.data
     index = sample(len(data), max(1, SOME // data.X.shape[1])).to(data.X.device)  # 1

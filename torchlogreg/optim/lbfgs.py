@@ -39,7 +39,18 @@ class LBFGS(torch.optim.LBFGS):
 
     @torch.no_grad()
     def step(self, closure: Any) -> Any:  # type: ignore[override]
-        """One call of torch's ``step``; returns the value before it, as the closure gave it."""
+        """One call of torch's ``step``; returns the value before it, as the closure gave it.
+
+        Parameters
+        ----------
+        closure : callable
+            Sets every ``p.grad`` and returns the value, a scalar tensor or a float.
+
+        Raises
+        ------
+        AssertionError
+            If there are several groups of parameters, as torch's.
+        """
         began: list[_Start] = []
 
         def difference() -> float:
