@@ -87,6 +87,17 @@ def test_as_many_are_kept_as_asked_and_nothing_else(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == names
 
 
+def test_a_kill_between_the_last_file_and_the_removal_of_the_oldest_leaves_none_too_many(
+    tmp_path: Path,
+) -> None:
+    last, _, _ = run(optimizer="sgd", hooks=[Checkpoint(tmp_path, every=1, keep=3)])
+    (tmp_path / ".epoch-00000007.77.tmp.safetensors").write_bytes(b"of the same kill")
+    done, _, _ = run(optimizer="sgd", hooks=[Checkpoint(tmp_path, keep=2)], resume=tmp_path)
+    assert torch.equal(last, done)
+    names = ["epoch-00000006.safetensors", "epoch-00000007.safetensors"]
+    assert sorted(os.listdir(tmp_path)) == names
+
+
 def test_looking_on_changes_no_bit(tmp_path: Path) -> None:
     for optimizer in ("newton", "lbfgs", "proximal_gradient"):
         plain, _, _ = run(optimizer=optimizer)

@@ -24,7 +24,7 @@ LAYERS: list[str] = [
     "log_determinant losses meter parquet penalties readers sample_weights sparse sparse_inputs "
     "targets threads untrusted whole_files",
     "analytic audit autograd_pass base closed_form combinators configuration design export gram "
-    "models saving units weighting",
+    "models response saving units weighting",
     "class_curvature curvature inputs jeffreys kernels moments names objective passes remembered "
     "scaling small small_classes",
     "optim",

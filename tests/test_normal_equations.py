@@ -16,6 +16,7 @@ from torchlogreg.optim import choose
 from torchlogreg.optim.normal_equations import SMALL, normal_equations
 from torchlogreg.optim.refinement import minimum_norm
 from torchlogreg.penalties import L2
+from torchlogreg.response import Response
 
 N, P = 2**18 // 8 * 5, 8  # kernels take such rows, where numba is there
 
@@ -46,8 +47,8 @@ def rows(case: str) -> Batch:
 def refined(batch: Batch, *, bias: bool, ridge: float) -> Tensor:
     """QR and refinement in doubled precision."""
     design = Design(batch.X, batch.sample_weight, bias=bias, ridge=ridge)
-    unit, y = design.response(batch.y, batch.offset)
-    return minimum_norm(design, design.triangle(), y, 2.0**-46).z.value * unit / design.unit
+    y = Response.of(design, batch.y, batch.offset)
+    return minimum_norm(design, design.triangle(), y, 2.0**-46).z.value * y.unit / design.unit
 
 
 def solved(batch: Batch, *, bias: bool, ridge: float) -> Tensor | None:

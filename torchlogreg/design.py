@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from torchlogreg.double_double import DoubleDouble, matvec, vecmat
+from torchlogreg.double_double import DoubleDouble, matvec
 
 CACHED = 2**15
 """Entries of a block in doubled precision on a CPU: a dozen temporaries stay in the cache."""
@@ -52,10 +52,9 @@ class Design:
         ridge: float = 0.0,
     ) -> None:
         self.X = X.cpu() if X.device.type == "mps" else X  # which has no float64
-        weights = None if sample_weight is None else sample_weight.to(self.X.device).double()
-        self.weights = weights
+        self._weights = None if sample_weight is None else sample_weight.to(self.X.device)
         self.bias = bias
-        self._empty = None if weights is None or bool((weights > 0).all()) else weights == 0
+        self._some_empty = self._weights is not None and not bool(self._weights.min() > 0)
         self._kept: Tensor | None = None
         n_columns = X.shape[1] + int(bias)
         self.unit = torch.ones(n_columns, dtype=torch.float64, device=self.X.device)
@@ -92,62 +91,40 @@ class Design:
         chosen.ridge = chosen._root_ridge = torch.zeros_like(self.ridge)
         return chosen
 
-    def column(self, j: int) -> Tensor:
-        """Column ``j`` of ``A``, (n,)."""
-        one = self.select(torch.tensor([j], device=self.unit.device))
-        return torch.cat([block[0] for _, block in one.blocks(LARGE)])
-
-    def response(self, y: Tensor, offset: Tensor | None = None) -> tuple[Tensor, DoubleDouble]:
-        """A power of two, and ``(y - offset) / power``, exact, (n,); 0 in rows without weight."""
-        parts = [t.detach().flatten().to(self.unit) for t in (y, offset) if t is not None]
-        if self._empty is not None:
-            parts = [part.masked_fill(self._empty, 0.0) for part in parts]
-        largest = torch.stack([part.abs().max() for part in parts]).max()
-        exponent = torch.frexp(torch.where(largest > 0, largest, 1.0)).exponent
-        unit = torch.ldexp(torch.ones_like(largest), exponent.clamp(-1000, 1000))
-        scaled = [DoubleDouble.of(part / unit) for part in parts]
-        return unit, scaled[0] if len(scaled) == 1 else scaled[0] - scaled[1]
-
     def blocks(self, n_entries: int) -> Iterator[tuple[slice, Tensor]]:
-        """Consecutive rows of ``A`` without their weights, transposed: (P, m), contiguous."""
+        """Consecutive rows, as many as have ``n_entries``, and ``block`` of them."""
         size = max(1, n_entries // self.shape[1])
-        p = self.X.shape[1]
-        inverse = self._every_unit.reciprocal()
         for start in range(0, len(self.X), size):
             rows = slice(start, start + size)
-            part = self.X[rows]
-            block = inverse.new_empty(len(inverse), len(part))
-            torch.mul(part.T, inverse[:p, None], out=block[:p])
-            block[p:] = inverse[p:, None]
-            if self._kept is not None:
-                block = block[self._kept]
-            if self._empty is not None:  # these may be as large as they like
-                block.masked_fill_(self._empty[rows], 0.0)
-            yield rows, block
+            yield rows, self.block(rows)
 
-    def times(self, z: DoubleDouble) -> DoubleDouble:
-        """``A @ z`` for ``z`` (P,), in doubled precision; shape (n,)."""
-        return DoubleDouble.cat([vecmat(z, block) for _, block in self.blocks(self._size())])
+    def doubled_blocks(self) -> Iterator[tuple[slice, Tensor]]:
+        """``blocks`` of a size for doubled precision."""
+        return self.blocks(CACHED if self.X.device.type == "cpu" else LARGE)
 
-    def transposed_times(self, r: DoubleDouble) -> DoubleDouble:
-        """``A' S r`` for ``r`` (n,), with ``S`` the weights, in doubled precision; shape (P,)."""
-        result = DoubleDouble.of(torch.zeros_like(self.unit))
-        for rows, block in self.blocks(self._size()):
-            part = r[rows] if self.weights is None else r[rows] * self.weights[rows]
-            result = result + matvec(block, part)
-        return result
+    def block(self, rows: slice) -> Tensor:
+        """These rows of ``A`` without their weights, transposed: (P, m), contiguous."""
+        p, inverse = self.X.shape[1], self._every_unit.reciprocal()
+        part = self.X[rows]
+        block = inverse.new_empty(len(inverse), len(part))
+        torch.mul(part.T, inverse[:p, None], out=block[:p])
+        block[p:] = inverse[p:, None]
+        if self._kept is not None:
+            block = block[self._kept]
+        return self.without_empty(block, rows)
 
-    def plain_times(self, z: Tensor) -> Tensor:
-        """``A @ z`` in float64, shape (n,)."""
-        return torch.cat([z @ block for _, block in self.blocks(LARGE)])
+    def without_empty(self, values: Tensor, rows: slice) -> Tensor:
+        """``values`` (..., m) of these rows, in place; 0 where a row weighs nothing.
 
-    def plain_transposed_times(self, r: Tensor) -> Tensor:
-        """``A' S r`` in float64, shape (P,)."""
-        result = torch.zeros_like(self.unit)
-        weighted = r if self.weights is None else r * self.weights
-        for rows, block in self.blocks(LARGE):
-            result += block @ weighted[rows]
-        return result
+        Such rows may hold numbers as large as they like.
+        """
+        if not self._some_empty or self._weights is None:
+            return values
+        return values.masked_fill_(self._weights[rows] == 0, 0.0)
+
+    def weights(self, rows: slice) -> Tensor | None:
+        """Of these rows in float64, (m,); None if all are one."""
+        return None if self._weights is None else self._weights[rows].double()
 
     def triangle(self) -> Tensor:
         """``R`` (P, P), upper triangular, with ``R'R = A' S A + diag(ridge)``.
@@ -166,11 +143,11 @@ class Design:
         """``A' S A + diag(ridge)`` in doubled precision, (P, P)."""
         P = self.shape[1]
         result = DoubleDouble.of(torch.diag(self.ridge))
-        for rows, block in self.blocks(self._size()):
-            columns = []
+        for rows, block in self.doubled_blocks():
+            columns, weights = [], self.weights(rows)
             for j in range(P):
                 row = DoubleDouble.of(block[j])
-                part = row if self.weights is None else row * self.weights[rows]
+                part = row if weights is None else row * weights
                 columns.append(matvec(block, part))
             result = result + DoubleDouble(
                 torch.stack([c.high for c in columns]), torch.stack([c.low for c in columns])
@@ -178,7 +155,5 @@ class Design:
         return result
 
     def _weighted(self, block: Tensor, rows: slice) -> Tensor:
-        return block if self.weights is None else block * self.weights[rows].sqrt()
-
-    def _size(self) -> int:
-        return CACHED if self.X.device.type == "cpu" else LARGE
+        weights = self.weights(rows)
+        return block if weights is None else block * weights.sqrt()

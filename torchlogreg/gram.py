@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from torchlogreg.design import Design
-from torchlogreg.double_double import DoubleDouble, dot, matvec
+from torchlogreg.double_double import DoubleDouble, matvec
+from torchlogreg.response import Response
 
 CUTOFF = 64 * 2.0**-52
 """Singular values of a scaled design below this share of the largest are rounding."""
@@ -90,11 +91,10 @@ def residual_sum_of_squares(
     """
     design = Design(X, sample_weight, bias=bias is not None)
     params = [weight.detach().flatten()] + ([] if bias is None else [bias.detach().flatten()])
-    unit, rest = design.response(y, offset)
-    z = torch.cat(params).to(design.unit) / unit * design.unit
-    r = rest - design.times(DoubleDouble.of(z))
-    weighted = r if design.weights is None else r * design.weights
-    return dot(r, weighted).value * unit * unit
+    response = Response.of(design, y, offset)
+    z = torch.cat(params).to(design.unit) / response.unit * design.unit
+    found = response.sum_of_squares(design, DoubleDouble.of(z))
+    return found * response.unit * response.unit
 
 
 def rank_of(R: Tensor) -> int:

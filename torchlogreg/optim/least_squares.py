@@ -19,6 +19,7 @@ from torchlogreg.optim.normal_equations import SMALL, normal_equations
 from torchlogreg.optim.refinement import minimum_norm
 from torchlogreg.optim.requirements import our_closure
 from torchlogreg.penalties import L2
+from torchlogreg.response import Response
 
 
 class LeastSquares(Optimizer):
@@ -116,15 +117,15 @@ class LeastSquares(Optimizer):
             if z is not None:
                 self.rank, self.exact, self.note = len(z), True, ""
                 return z
-        plain = bool((batch.sample_weight == 1).all())
+        plain = all(float(end) == 1 for end in batch.sample_weight.aminmax())
         design = Design(
             batch.X,
             None if plain else batch.sample_weight,
             bias=model.bias is not None,
             ridge=ridge,
         )
-        unit, y = design.response(batch.y, batch.offset)  # 1
-        design, y = _without_frozen(design, y, unit, model, trained)
+        y = Response.of(design, batch.y, batch.offset)  # 1
+        design, y = _without_frozen(design, y, model, trained)
         R = design.triangle()  # 2
         dtype = model.weight.dtype
         # Rounding of a dependent column to float32 hides the dependence behind its eps.
@@ -136,7 +137,7 @@ class LeastSquares(Optimizer):
             self.note = f"rank {found.rank} of {n_columns} columns: minimum-norm solution"
         elif not found.settled:
             self.note = "columns almost dependent: the last digits of the solution are uncertain"
-        return found.z.value * unit / design.unit
+        return found.z.value * y.unit / design.unit
 
 
 def _right_side(closure: Closure) -> Tensor | None:
@@ -172,8 +173,8 @@ def unsolvable(objective: Objective) -> str:
 
 
 def _without_frozen(
-    design: Design, y: DoubleDouble, unit: Tensor, model: Model, trained: list[bool]
-) -> tuple[Design, DoubleDouble]:
+    design: Design, y: Response, model: Model, trained: list[bool]
+) -> tuple[Design, Response]:
     """The columns that are trained, and what the others leave to explain."""
     if all(trained):
         return design, y
@@ -181,6 +182,5 @@ def _without_frozen(
     free = torch.cat([torch.full_like(p, t) for p, t in zip(params, trained, strict=True)])
     free = free.to(design.unit.device).bool()
     fixed = torch.cat(params).to(design.unit)
-    fixed = torch.where(free, 0.0, fixed / unit) * design.unit
-    rest = y - design.times(DoubleDouble.of(fixed))
-    return design.select(free.nonzero()[:, 0]), rest
+    fixed = torch.where(free, 0.0, fixed / y.unit) * design.unit
+    return design.select(free.nonzero()[:, 0]), y.less(design, DoubleDouble.of(fixed))

@@ -62,7 +62,9 @@ def normal_equations(
     if batch.offset is not None and batch.offset.numel() != len(batch):
         return None
     bias = objective.model.bias is not None
-    y = batch.y if batch.offset is None else batch.y - batch.offset.flatten()
+    y = batch.y
+    if batch.offset is not None:
+        y = batch.each(torch.sub, y, batch.offset.flatten())
     size = torch.full((batch.X.shape[1] + int(bias),), ridge, dtype=y.dtype, device=y.device)
     size[batch.X.shape[1] :] = 0
     sums = objective.remembered.moments(batch)  # 1

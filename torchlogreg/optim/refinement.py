@@ -20,6 +20,7 @@ from torch import Tensor
 from torchlogreg.design import Design
 from torchlogreg.double_double import DoubleDouble, matvec, vecmat
 from torchlogreg.gram import normal_solve
+from torchlogreg.response import Response
 
 DOUBLED = 2**25
 """Entries of ``A`` up to which residuals are of doubled precision: 1e6 rows of 30 columns."""
@@ -37,7 +38,7 @@ class Solution(NamedTuple):
 
 
 def refine(
-    design: Design, R: Tensor, y: DoubleDouble, start: DoubleDouble | None = None
+    design: Design, R: Tensor, y: Response, start: DoubleDouble | None = None
 ) -> tuple[DoubleDouble, bool]:
     """Minimise ``sum s_i (y_i - a_i z)^2 + ridge z^2`` for independent columns.
 
@@ -57,11 +58,14 @@ def refine(
     """
     z = start
     if z is None:  # 1
-        z = DoubleDouble.of(normal_solve(R, design.plain_transposed_times(y.high)[:, None])[:, 0])
+        z = DoubleDouble.of(normal_solve(R, y.plain_gradient(design)[:, None])[:, 0])
     before = torch.linalg.vector_norm(R @ z.high)
     doubled = design.shape[0] * design.shape[1] <= DOUBLED
     for _ in range(12 if doubled else 2):
-        gradient = _gradient(design, y, z) if doubled else _plain_gradient(design, y, z)  # 2
+        if doubled:  # 2
+            gradient = (y.gradient(design, z) - z * design.ridge).value
+        else:
+            gradient = y.plain_gradient(design, z.high) - design.ridge * z.high
         step = normal_solve(R, gradient[:, None])[:, 0]  # 3
         size = torch.linalg.vector_norm(R @ step)
         shrinks = float(size / before) if float(before) > 0 else 0.0
@@ -73,7 +77,7 @@ def refine(
     return z, not doubled
 
 
-def minimum_norm(design: Design, R: Tensor, y: DoubleDouble, eps: float) -> Solution:
+def minimum_norm(design: Design, R: Tensor, y: Response, eps: float) -> Solution:
     """The least-squares solution of smallest ``|z / unit|`` (the parameters in the user's units).
 
     1. Rank from the singular values of ``R`` with columns of unit length. If full: ``refine``.
@@ -87,7 +91,7 @@ def minimum_norm(design: Design, R: Tensor, y: DoubleDouble, eps: float) -> Solu
     ----------
     design : Design
     R : Tensor, shape (P, P)
-    y : DoubleDouble, shape (n,)
+    y : Response
     eps : float
         Relative error of the data, which says when a singular value is rounding.
     """
@@ -103,7 +107,7 @@ def minimum_norm(design: Design, R: Tensor, y: DoubleDouble, eps: float) -> Solu
     W = W * (design.unit[others] / part.unit[:, None])  # 3; to the user's units
     shortest, t = _shortest(W, _scaled(z0, part.unit.reciprocal()))
     z_others = _scaled(t, design.unit[others])
-    rest = y - design.select(others).times(z_others)  # 4
+    rest = y.less(design.select(others), z_others)  # 4
     z_basis, again = refine(part, R_basis, rest, _scaled(shortest, part.unit))
     order = torch.cat((basis, others)).argsort()
     return Solution(DoubleDouble.cat((z_basis, z_others))[order], len(basis), settled and again)
@@ -133,19 +137,9 @@ def independent_columns(R: Tensor, unit: Tensor, eps: float) -> tuple[Tensor, Te
     return every[chosen], every[~chosen]
 
 
-def _full(design: Design, R: Tensor, y: DoubleDouble) -> tuple[DoubleDouble, int, bool]:
+def _full(design: Design, R: Tensor, y: Response) -> tuple[DoubleDouble, int, bool]:
     z, settled = refine(design, R, y)
     return z, len(R), settled
-
-
-def _gradient(design: Design, y: DoubleDouble, z: DoubleDouble) -> Tensor:
-    gradient = design.transposed_times(y - design.times(z))
-    return (gradient - z * design.ridge).value
-
-
-def _plain_gradient(design: Design, y: DoubleDouble, z: DoubleDouble) -> Tensor:
-    residual = y.high - design.plain_times(z.high)
-    return design.plain_transposed_times(residual) - design.ridge * z.high
 
 
 def _hidden(step: Tensor, z: Tensor) -> bool:
@@ -180,7 +174,7 @@ def _dependence(
     if len(others) > 256 or n * rank * len(others) > DOUBLED:
         return W
     columns = [
-        refine(part, R_basis, DoubleDouble.of(design.column(j)), DoubleDouble.of(w))[0].value
+        refine(part, R_basis, Response.column(design, j), DoubleDouble.of(w))[0].value
         for j, w in zip(others.tolist(), W.T, strict=True)
     ]
     return torch.stack(columns, dim=1)
