@@ -160,7 +160,7 @@ class Jeffreys(Penalty):
     def total(self, batch: Batch) -> Tensor:
         """``N``, a scalar tensor."""
         if self.n_observations is None:
-            return (batch.sample_weight > 0).sum().to(batch.sample_weight.dtype)
+            return batch.sample_weight.count_nonzero().to(batch.sample_weight.dtype)
         return batch.sample_weight.new_tensor(self.n_observations)
 
     @torch.no_grad()

@@ -69,7 +69,7 @@ def root_mean_squares(problem: Problem, size: Tensor) -> Tensor:
 
 def spread(problem: Problem, size: Tensor) -> Spread:
     """How the columns spread, in units of ``size`` (p,), their largest entries."""
-    unit, n = _unit(size), int((problem.data.sample_weight > 0).sum())
+    unit, n = _unit(size), int(problem.data.sample_weight.count_nonzero())
     centre, left = torch.zeros_like(size), torch.zeros_like(size)
     if problem.has_intercept:
         for X in blocks(problem):
@@ -103,7 +103,7 @@ def triangle(problem: Problem, size: Tensor, found: Spread, kept: Tensor) -> Flo
 
 def centred_gram(problem: Problem) -> tuple[Floats, Floats]:
     """Products of the columns (p, p), centred if there is an intercept; squares taken off (p,)."""
-    p, n = problem.data.X.shape[1], int((problem.data.sample_weight > 0).sum())
+    p, n = problem.data.X.shape[1], int(problem.data.sample_weight.count_nonzero())
     mean, gram = torch.zeros(p, dtype=torch.float64), torch.zeros(p, p, dtype=torch.float64)
     for _ in range(2 if problem.has_intercept else 0):  # again, for what rounding left
         at = mean.clone()

@@ -54,7 +54,7 @@ def column_findings(problem: Problem) -> list[Finding]:
     if len(kept) == 0 or problem.unique:
         return found  # a strictly convex penalty chooses among dependent columns
     norm = spreads.norm[kept]
-    n_rows = int((problem.data.sample_weight > 0).sum())
+    n_rows = int(problem.data.sample_weight.count_nonzero())
     noise = 100 * eps * float((n_rows**0.5 / norm).max())
     factor = triangle(problem, size, spreads, kept)
     mean = (spreads.centre[kept] / norm).numpy()
@@ -167,7 +167,7 @@ def _dependent(
     dependent: list[int],
 ) -> Iterator[Finding]:
     """One finding for each column that others determine, with those others."""
-    n_rows = int((problem.data.sample_weight > 0).sum())
+    n_rows = int(problem.data.sample_weight.count_nonzero())
     eps = torch.finfo(problem.data.X.dtype).eps
     if n_rows < len(names) + int(problem.has_intercept) and len(dependent) > 1:
         yield Finding(

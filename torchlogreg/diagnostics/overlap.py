@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from torchlogreg.data import of_pieces
 from torchlogreg.diagnostics.cone import OutOfTimeError
 from torchlogreg.diagnostics.problem import Problem
 from torchlogreg.diagnostics.screen import sample
@@ -49,7 +48,7 @@ def overlap_of_some(problem: Problem, seconds: float) -> Separation | None:
         found = separation_of(model, X, y, seconds=seconds, eps=eps)  # 2
     except (OutOfTimeError, RuntimeError):
         return None
-    n_rows = of_pieces(lambda weight: (weight > 0).sum(), data.sample_weight).sum()
+    n_rows = data.sample_weight.count_nonzero()
     return replace(found, n_rows=int(n_rows)) if found.kind == "none" else None
 
 

@@ -14,7 +14,7 @@ def row_findings(problem: Problem) -> Iterator[Finding]:
         yield _absent(problem, c)
     weights = problem.data.sample_weight
     share = float(weights.max()) / len(weights)  # their mean is one
-    if share > 0.5 and int((weights > 0).sum()) > 2:
+    if share > 0.5 and int(weights.count_nonzero()) > 2:
         row = int(weights.argmax())
         yield Finding(
             "dominant_row",

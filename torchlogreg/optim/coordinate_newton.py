@@ -15,7 +15,7 @@ from torchlogreg.losses import binary_nll, squared_error
 from torchlogreg.models import LinearRegression, LogisticRegression
 from torchlogreg.objective import Closure, Objective
 from torchlogreg.optim.dual_coordinate import installed, unsigned
-from torchlogreg.optim.newton import move_
+from torchlogreg.optim.line_search import move_
 from torchlogreg.optim.requirements import our_closure
 from torchlogreg.optim.working_set import found_at
 from torchlogreg.sparse import SparseRows

@@ -12,8 +12,8 @@ from torchlogreg.curvature import intercept_jacobian, mix_matrix
 from torchlogreg.losses import squared_error
 from torchlogreg.objective import Closure
 from torchlogreg.optim.column_descent import Bowl, can_sweep, descend
+from torchlogreg.optim.line_search import move_
 from torchlogreg.optim.metric import Metric
-from torchlogreg.optim.newton import move_
 from torchlogreg.optim.proximal_quadratic import minimise, soft_threshold
 from torchlogreg.optim.working_set import Entries, slopes_of
 from torchlogreg.passes import total

@@ -15,12 +15,13 @@ from torchlogreg.objective import Closure
 from torchlogreg.optim.centring import Centred, near_zero
 from torchlogreg.optim.factor import Factor
 from torchlogreg.optim.intercept import at_the_share_
+from torchlogreg.optim.line_search import downhill, search, steepest, stretched
 from torchlogreg.optim.polish import DependentError, can_polish, polish_
 from torchlogreg.optim.requirements import our_closure
 from torchlogreg.optim.settling import CLOSE, SETTLED, Pace, Settled
 from torchlogreg.optim.shifts import Shifts
 from torchlogreg.optim.stepping import quiet_step
-from torchlogreg.optim.trials import Trial, Trials, dot, set_
+from torchlogreg.optim.trials import Trial, Trials
 from torchlogreg.penalties import L2
 from torchlogreg.small import flat
 
@@ -30,10 +31,11 @@ ILL = 2e-2
 NEAR = 1e-9
 """Decrease that a step promises, as a share of the objective, from which on it is the optimum."""
 
-EARLY, OFF, LONGEST = 1e-6, 0.1, 2.0
-"""A step that promises more than this share of the objective, and at whose end the slope is still
-this share of what it was, is stretched, up to this length: longer ones would hide separation."""
-
+EARLY = 1e-6
+"""Share of the objective that a step must promise to be stretched."""
+LOST = 0.5
+"""Share of the gradient that a singular matrix does not know of from which on its step leads
+nowhere."""
 
 DEAR, FAST = 2**25, 0.1
 """Rows times squared parameters from which on a Hessian costs as much as many gradients; and the
@@ -49,7 +51,8 @@ class Newton(Optimizer):
     3. Direction: Cholesky of the matrix scaled to unit diagonal; where it is singular, the
        minimum-norm direction from its eigenvectors.
     4. Backtracking until the objective falls enough (Armijo, 1966). A change that rounding cannot
-       tell from zero is accepted, or the method would stall at the optimum.
+       tell from zero is accepted, or the method would stall at the optimum. Where nothing lower
+       is found, since no row has any curvature left to tell how far, steepest descent.
     5. Far from the optimum a whole step is mostly too short, for the curvature falls along it. It
        is stretched to where slope and curvature at its ends say that the slope vanishes, if the
        objective is lower there: two iterations then do what four did.
@@ -201,15 +204,28 @@ def newton_iteration(
     slope = torch.dot(gradient, direction)
     value, fall = float(found.value), float(slope)
     done = Iteration(found.value, slope, factor, abs(value), abs(fall))
-    if not fall < 0:  # no curvature left, as on rows of certain error: steepest descent
-        direction, fall = -gradient, -float(gradient.square().sum())
+    if not fall < 0:  # no curvature left, as on rows of certain error
+        direction, fall = steepest(closure, gradient)
     trials, start = Trials(closure), Trial(flat(closure.params), value, gradient)
     rounding = float(closure.rounding(value))
-    length, end = _search(trials, start, direction, fall, lr, rounding)  # 4
-    if length == lr == 1 and -fall > EARLY * abs(value):
-        end = _stretched(trials, start, end, direction, fall)  # 5
+    length, end = 0.0, start
+    if not _unknown(closure, factor, gradient, rounding):  # 4
+        length, end = search(trials, start, direction, fall, lr, rounding)
+    if length == 0:
+        end = downhill(closure, trials, start, rounding)
+        fallen = value - end.value
+        done = done._replace(slope=slope.new_tensor(-fallen), promised=fallen)
+    elif length == lr == 1 and -fall > EARLY * abs(value):
+        end = stretched(trials, start, end, direction, fall)  # 5
     trials.stay(end)
     return done
+
+
+def _unknown(closure: Closure, factor: Factor, gradient: Tensor, rounding: float) -> bool:
+    """Whether the matrix does not know of most of the gradient, which is more than rounding."""
+    if not factor.singular or not factor.misses(gradient) > LOST:
+        return False
+    return -steepest(closure, gradient)[1] > rounding
 
 
 def minimum_norm_solve(matrix: Tensor, vector: Tensor, damping: float = 0.0) -> Tensor:
@@ -240,49 +256,3 @@ def _at_a_bound(closure: Closure, matrix: Tensor, gradient: Tensor) -> Tensor | 
 def _has_gaps(model: Model) -> bool:
     """Whether intercepts are functions of parameters: a bias always matters."""
     return type(model).intercepts is not Model.intercepts
-
-
-def backtrack(
-    closure: Closure, value: Tensor, direction: Tensor, slope: Tensor, step: float
-) -> None:
-    """Move along ``direction`` by the first of step, step/2, ... that is good enough, or not."""
-    trials = Trials(closure)
-    start = Trial(flat(closure.params), float(value), closure.gradient())
-    rounding = float(closure.rounding(start.value))
-    trials.stay(_search(trials, start, direction, float(slope), step, rounding)[1])
-
-
-def _search(
-    trials: Trials, start: Trial, direction: Tensor, slope: float, step: float, rounding: float
-) -> tuple[float, Trial]:
-    """The same: by how much, 0 for not at all, and what is known there."""
-    highest = start.value + rounding
-    for attempt in range(40):
-        theta = torch.add(start.theta, direction, alpha=step)
-        # The first try is mostly the last: its gradient comes along, for the test and next step.
-        tried = None if attempt else trials.at(theta)
-        value = trials.value(theta) if tried is None else tried.value
-        if value - highest <= 1e-4 * step * slope:  # no NaN passes
-            return step, trials.at(theta) if tried is None else tried
-        step /= 2
-    return 0.0, start
-
-
-def _stretched(trials: Trials, start: Trial, end: Trial, direction: Tensor, slope: float) -> Trial:
-    """From the end of a whole step to where the slope along it vanishes, if that is lower.
-
-    The curvature is ``-slope`` where the step begins; its mean along the step is ``rise``; that it
-    falls by the same factor in the second half as in the first gives it at the end.
-    """
-    ahead = dot(end.gradient, direction)
-    rise = ahead - slope
-    if not (abs(ahead) > OFF * -slope and rise > 0):
-        return end
-    length = min(1 + ahead * slope / rise**2, LONGEST)
-    further = trials.at(torch.add(start.theta, direction, alpha=length))
-    return further if further.value < end.value else end
-
-
-def move_(params: list[nn.Parameter], start: list[Tensor], direction: Tensor, step: float) -> None:
-    """Set ``params`` to ``start + step * direction`` for a flat ``direction`` (P,)."""
-    set_(params, flat(start) if step == 0 else torch.add(flat(start), direction, alpha=step))

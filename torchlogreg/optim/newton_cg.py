@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from torchlogreg.objective import Closure
-from torchlogreg.optim.newton import backtrack
+from torchlogreg.optim.line_search import backtrack, inverse_diagonal
 from torchlogreg.optim.requirements import our_closure
 
 
@@ -23,7 +23,8 @@ class NewtonCG(Optimizer):
        2): few products far from the optimum, superlinear convergence near it.
     3. Conjugate gradients on ``H d = -g`` with ``closure.hessian_product``, two passes each,
        preconditioned by the mean squares of the columns; ended early where there is no curvature.
-    4. Backtracking until the objective falls enough (Armijo, 1966).
+    4. Backtracking until the objective falls enough (Armijo, 1966); steepest descent where nothing
+       lower is found.
 
     Parameters
     ----------
@@ -75,14 +76,12 @@ class NewtonCG(Optimizer):
             self._rows, self._before = closure.batch.X, None
         value: Tensor = closure()  # 1
         gradient = closure.gradient()
-        inverse = _inverse_diagonal(closure)
+        inverse = inverse_diagonal(closure)
         size = float(torch.dot(gradient, inverse * gradient).sqrt())
         share = self._forcing(size)  # 2
         direction, products = _conjugate(closure, gradient, inverse, share, group["max_products"])
         self.n_products += products
         slope = torch.dot(gradient, direction)
-        if not bool(slope < 0):  # no curvature at all, or rounding
-            direction, slope = -inverse * gradient, -torch.dot(gradient, inverse * gradient)
         backtrack(closure, value, direction, slope, group["lr"])  # 4
         return value
 
@@ -121,20 +120,3 @@ def _conjugate(
             return found, count
         search, size = preconditioned + (after / size) * search, after
     return found, most
-
-
-def _inverse_diagonal(closure: Closure) -> Tensor:
-    """One over the mean squares of the columns and the penalty's curvature, (P,).
-
-    The true diagonal has the curvature of the loss beside the squares, which is about the same for
-    all columns: a factor that conjugate gradients do not notice.
-    """
-    objective, weight = closure.objective, closure.objective.model.weight
-    units = objective.units(closure.data)
-    squares = (units.of_partials(closure.params, weight) / units.response).square()
-    diagonal = squares.to(weight.dtype)
-    penalty = objective.penalty
-    if penalty is not None and penalty.smooth and not penalty.needs_rows and weight.requires_grad:
-        bend = penalty.curvature(weight.detach()).flatten()
-        diagonal[: len(bend)] += bend
-    return diagonal.reciprocal()

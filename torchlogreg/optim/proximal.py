@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from torchlogreg.base import Model
 from torchlogreg.objective import Closure
 from torchlogreg.optim.duality import duality_gap
-from torchlogreg.optim.newton import move_
+from torchlogreg.optim.line_search import move_
 from torchlogreg.optim.requirements import our_closure
 from torchlogreg.optim.working_set import found_at
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from torchlogreg.objective import Closure
-from torchlogreg.optim.newton import move_
+from torchlogreg.optim.line_search import move_
 
 Solve = Callable[[Tensor], Tensor]
 

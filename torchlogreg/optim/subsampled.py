@@ -15,7 +15,7 @@ from torchlogreg.kernels import for_parts_of
 from torchlogreg.objective import Closure
 from torchlogreg.optim.centring import Centred, near_zero
 from torchlogreg.optim.factor import Factor
-from torchlogreg.optim.newton import newton_iteration
+from torchlogreg.optim.newton import LOST, newton_iteration
 from torchlogreg.optim.quasi_newton import Moved, QuasiNewton
 from torchlogreg.optim.requirements import our_closure
 from torchlogreg.optim.sampling import nested, stretches
@@ -90,6 +90,7 @@ class SubsampledNewton(Optimizer):
     _memory: Centred | None = None
     _quasi: QuasiNewton | None = None
     _sample: Factor | None = None
+    _whole: Factor | None = None
     _stale = True
     exhausted = False
 
@@ -116,7 +117,8 @@ class SubsampledNewton(Optimizer):
         with near_zero(closure, memory) as (near, self._memory):
             sizes = _sizes(near)
             if new:
-                self._quasi, self._sample, self._stale, self.exhausted = None, None, True, False
+                self._quasi, self._sample, self._whole = None, None, None
+                self._stale, self.exhausted = True, False
             if new and sizes:
                 with for_parts_of(near.batch.X):
                     return self._begin(near, sizes, source)
@@ -166,6 +168,8 @@ class SubsampledNewton(Optimizer):
         if not moved.accepted and self._sample is not None:  # 4
             self._quasi = self._based_on_all(closure)
             moved = self._quasi.descend(closure)
+        if self._sample is None and not (moved.accepted and self._knows(gradient)):
+            return self._downhill(closure, value)
         slow = 0.5 if self._sample is not None else 0.25
         self._stale = moved.contraction > slow or _pays(moved, closure)
         promised = moved.left * abs(float(value))
@@ -174,8 +178,18 @@ class SubsampledNewton(Optimizer):
 
     def _based_on_all(self, closure: Closure) -> QuasiNewton:
         self.n_hessians += 1
-        self._sample = None
-        return QuasiNewton(Factor(closure.hessian()).solve)
+        self._sample, self._whole = None, Factor(closure.hessian())
+        return QuasiNewton(self._whole.solve)
+
+    def _knows(self, gradient: Tensor) -> bool:
+        """Whether the Hessian of all rows has curvature for most of the gradient."""
+        return self._whole is None or not self._whole.misses(gradient) > LOST
+
+    def _downhill(self, closure: Closure, value: Tensor) -> Tensor:
+        """Newton's iteration, which knows a way where no row has any curvature left."""
+        done = newton_iteration(closure)
+        self._stale, self.exhausted = True, done.promised <= _rounding(closure, done.promised)
+        return value
 
 
 def _pays(moved: Moved, closure: Closure) -> bool:

@@ -13,7 +13,7 @@ from torchlogreg.base import Model
 from torchlogreg.curvature import intercept_jacobian, mix_matrix
 from torchlogreg.data import Batch
 from torchlogreg.objective import Closure
-from torchlogreg.optim.newton import move_
+from torchlogreg.optim.line_search import move_
 from torchlogreg.optim.requirements import our_closure
 from torchlogreg.optim.working_set import slopes_at
 from torchlogreg.passes import total

@@ -13,7 +13,7 @@ from torchlogreg.base import Model
 from torchlogreg.closed_form import has_slopes, losses_and_slopes
 from torchlogreg.models import LinearRegression, LogisticRegression, SoftmaxRegression
 from torchlogreg.objective import Closure, Objective
-from torchlogreg.optim.newton import move_
+from torchlogreg.optim.line_search import move_
 from torchlogreg.optim.newton_cg import NewtonCG
 from torchlogreg.optim.requirements import our_closure
 from torchlogreg.optim.wide_kernel import Kernel
