@@ -253,14 +253,11 @@ def beyond_the_pages(n: int, path: Path, kind: str) -> float:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize(
-    ("kind", "most"),
+@pytest.mark.parametrize("kind", ["logistic", "collinear"])
+def test_memory_beyond_the_pages_is_a_fraction_of_the_rows(kind, tmp_path):
     # 160 MiB; scores, losses and targets alone are 8 MiB each, a copy 152. Residuals in doubled
-    # precision, with what they are made of, were 100.
-    [("logistic", 120), ("collinear", 60)],
-)
-def test_memory_beyond_the_pages_is_a_fraction_of_the_rows(kind, most, tmp_path):
-    assert beyond_the_pages(1_000_000, tmp_path / "rows.npy", kind) < most
+    # precision, with what they were made of, once took 100. Compiled kernels have 64 for blocks.
+    assert beyond_the_pages(1_000_000, tmp_path / "rows.npy", kind) < 120
 
 
 @pytest.mark.slow
