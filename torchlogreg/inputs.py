@@ -13,7 +13,7 @@ from torch import Tensor
 
 from torchlogreg import distributed
 from torchlogreg.base import Model
-from torchlogreg.data import Batch
+from torchlogreg.data import Batch, pieces
 from torchlogreg.disk.mapped import Rooms, is_mapped, shared
 from torchlogreg.few_rows import FewRows
 from torchlogreg.finite import BLOCK, NotFiniteError, finite_rows, refuse_not_finite
@@ -282,17 +282,19 @@ def refuse_one_class(model: Model, data: Batch) -> None:
     y, weights = data.y, data.sample_weight
     if model.n_classes is None or y.ndim == 2:
         return
-    low, high = torch.aminmax(y)
-    if data.total is None and float(low) < float(high) and float(weights.min()) > 0:
+    ends = torch.stack(torch.aminmax(y)).double()
+    whole = float(weights.min()) > 0
+    if data.total is None and float(ends[0]) < float(ends[1]) and whole:
         return
-    n_counted, ends = len(y), torch.stack((low, high)).double()
-    if not float(weights.min()) > 0:
-        counted = y[weights > 0].double()
-        n_counted, none = len(counted), ends.new_tensor((torch.inf, -torch.inf))
-        ends = torch.stack(torch.aminmax(counted)) if n_counted else none  # of this rank's rows
+    if not whole:  # of this rank's rows
+        ends = ends.new_tensor((torch.inf, -torch.inf))
+        for own, weight in pieces(y, weights):
+            if len(own := own[weight > 0]):
+                low, high = torch.aminmax(own)
+                ends = torch.stack((ends[0].minimum(low), ends[1].maximum(high)))
     first, last = data.least(ends[0]), data.largest(ends[1])
     if float(first) == float(last) == int(first):
-        n_counted = int(data.summed(torch.tensor(n_counted, device=y.device)))
+        n_counted = int(data.summed(weights.count_nonzero()))
         raise ValueError(
             f"all {n_counted} rows with weight are of class {int(first)}; at least two classes "
             "are needed to tell them apart"

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from torchlogreg.compressed import DENSE
+from torchlogreg.data import pieces
 from torchlogreg.diagnostics.column_sums import root_mean_squares, sizes, spread, triangle
 from torchlogreg.diagnostics.cone import Floats
 from torchlogreg.diagnostics.diagnosis import Finding
@@ -121,14 +122,24 @@ def _tiny(X: Tensor, asked: Tensor, least: float) -> bool:
 
 def _constants(problem: Problem, columns: list[int]) -> Iterator[Finding]:
     """Columns with one value; without an intercept only zeros are useless."""
-    first = int((problem.data.sample_weight > 0).int().argmax())
     for j in columns[:_MOST]:
-        value = float(problem.data.X[first, j])
+        value = float(problem.data.X[_first(problem.data.sample_weight), j])
         if problem.has_intercept:
             why = f"is constant ({value:g}), as the intercept is"
         else:
             why = "is zero in every row"
         yield Finding("constant", f"{problem.label(j)} {why}: no data speak of it; drop it", (j,))
+
+
+def _first(weights: Tensor) -> int:
+    """The first row with weight."""
+    start = 0
+    for (piece,) in pieces(weights):
+        found = piece.nonzero()
+        if len(found):
+            return start + int(found[0, 0])
+        start += len(piece)
+    return 0
 
 
 def _stored_constants(problem: Problem) -> Iterator[Finding]:

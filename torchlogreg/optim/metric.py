@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -10,7 +12,7 @@ from torch import Tensor
 from torchlogreg.closed_form import curvatures
 from torchlogreg.curvature import intercept_jacobian, mix_matrix
 from torchlogreg.data import Batch
-from torchlogreg.losses import squared_error
+from torchlogreg.losses import Loss, squared_error
 from torchlogreg.objective import Closure
 from torchlogreg.optim.working_set import MANY, Columns, Entries
 
@@ -65,21 +67,21 @@ class Metric:
 
     def of(self, closure: Closure, eta: Tensor, entries: Entries) -> Tensor:
         """Matrix of the entries, then the intercept parameters, (m, m), without the penalty."""
-        objective = closure.objective
+        objective, batch = closure.objective, self.batch
         R, J = mix_matrix(objective.model), intercept_jacobian(objective.model)
-        if self.C is None:
-            batch, loss = self.batch, objective.loss
-            self.C = batch.each(
-                lambda eta, y, own: curvatures(loss, eta, y) * (own / batch.n)[:, None, None],
-                *(eta, batch.y, batch.sample_weight),
-            )
         dtype = self.unit.dtype if self.fine else torch.float32
         R, J = R.to(dtype), J.to(dtype)
-        if R.shape[1] == 1 and self.columns.fetch(entries.feature):
-            matrix = self._grown(self.C.to(dtype), R, J, entries)
+        weigh = partial(_weighted, objective.loss, batch.n)
+        parts = eta, batch.y, batch.sample_weight
+        if not self.columns.fetch(entries.feature):  # its rows are without end: nothing is kept
+            matrix = self._anew(lambda rows: weigh(*(t[rows] for t in parts)), R, J, entries)
         else:
-            matrix = self._anew(self.C, R, J, entries)
-        matrix = self.batch.summed(matrix)
+            self.C = batch.each(weigh, *parts) if self.C is None else self.C
+            if R.shape[1] == 1:
+                matrix = self._grown(self.C.to(dtype), R, J, entries)
+            else:
+                matrix = self._anew(self.C.__getitem__, R, J, entries)
+        matrix = batch.summed(matrix)
         self.age += objective.loss is not squared_error
         return matrix.to(self.unit.dtype).mul_(self.scale)
 
@@ -112,17 +114,22 @@ class Metric:
         matrix = torch.cat((inner, cross), dim=1)
         return torch.cat((matrix, torch.cat((cross.T, J.T @ C.sum(0) @ J), dim=1)))
 
-    def _anew(self, C: Tensor, R: Tensor, J: Tensor, entries: Entries) -> Tensor:
+    def _anew(self, C: Callable[[slice], Tensor], R: Tensor, J: Tensor, entries: Entries) -> Tensor:
         """For several rows of ``weight``, or more columns than are kept, in blocks of rows."""
         counts = torch.bincount(entries.row, minlength=R.shape[1]).tolist()
         features, position = torch.unique(entries.feature, return_inverse=True)
         parts, unit = position.split(counts), self.unit[features].unsqueeze(1)
         matrix = R.new_zeros(len(position) + J.shape[1], len(position) + J.shape[1])
-        for rows, block in self.columns.blocks(features):
+        for rows, block in self.columns.blocks(features, beside=R.shape[0] ** 2):
             scaled = (block / unit).to(R.dtype)
             each = [scaled] if len(parts) == 1 else [scaled[part] for part in parts]
-            matrix += _of_block(each, C[rows].to(R.dtype), R, J)
+            matrix += _of_block(each, C(rows).to(R.dtype), R, J)
         return matrix
+
+
+def _weighted(loss: Loss, n: int, eta: Tensor, y: Tensor, sample_weight: Tensor) -> Tensor:
+    """Curvatures of rows by eta under their weights, (m, k, k)."""
+    return curvatures(loss, eta, y) * (sample_weight / n)[:, None, None]
 
 
 class Products:

@@ -93,15 +93,18 @@ class Columns:
             if len(here):
                 yield piece if len(here) == len(piece) else piece.index_select(0, here)
 
-    def blocks(self, features: Tensor) -> Iterator[tuple[slice, Tensor]]:
-        """Rows in blocks, and in each these columns (sorted, unique), (q, rows in the block)."""
+    def blocks(self, features: Tensor, beside: int) -> Iterator[tuple[slice, Tensor]]:
+        """Rows in blocks, and in each these columns (sorted, unique), (q, rows in the block).
+
+        ``beside`` is how many numbers a row are made beside them.
+        """
         n = len(self.X)
         if self.fetch(features):
             found = torch.cat((self.X[:, :0].T, *self.of(self.in_order(features))))
             yield slice(0, n), found[self.place[features].argsort().argsort()]
             return
         most = KEPT if self.rooms is None else KEPT // 8  # five times as much is made of a block
-        size = max(1, most // len(features))
+        size = max(1, most // (len(features) + beside))
         for start in range(0, n, size):
             rows = slice(start, min(n, start + size))
             yield rows, self.X[rows].T.index_select(0, features)
@@ -138,12 +141,16 @@ class Columns:
         """``X @ weight.T`` (n, r); of mapped rows onto disk."""
         if self.rooms is None:
             return self.X @ weight.T
-        found = self.rooms.tensor((len(self.X), len(weight)), weight.dtype)
-        return torch.matmul(self.X, weight.T, out=found)
+        return torch.matmul(self.X, weight.T, out=self._room(len(self.X), len(weight)))
+
+    def _room(self, *shape: int) -> Tensor:
+        """Not filled; of mapped rows on disk."""
+        dtype = self.X.dtype
+        return self.X.new_empty(shape) if self.rooms is None else self.rooms.tensor(shape, dtype)
 
     def _scores(self, used: Tensor) -> Tensor:
         """From a matrix (r, kept) of weights."""
-        scores, start = used.new_zeros(used.shape[0], len(self.X)), 0
+        scores, start = self._room(used.shape[0], len(self.X)).zero_(), 0
         for piece in self.pieces:
             scores.addmm_(used[:, start : start + len(piece)], piece)
             start += len(piece)
