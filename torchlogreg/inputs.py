@@ -290,8 +290,7 @@ def refuse_one_class(model: Model, data: Batch) -> None:
         ends = ends.new_tensor((torch.inf, -torch.inf))
         for own, weight in pieces(y, weights):
             if len(own := own[weight > 0]):
-                low, high = torch.aminmax(own)
-                ends = torch.stack((ends[0].minimum(low), ends[1].maximum(high)))
+                ends = torch.stack((ends[0].minimum(own.min()), ends[1].maximum(own.max())))
     first, last = data.least(ends[0]), data.largest(ends[1])
     if float(first) == float(last) == int(first):
         n_counted = int(data.summed(weights.count_nonzero()))
