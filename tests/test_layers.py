@@ -21,8 +21,8 @@ FILES = sorted(ROOT.rglob("*.py"))
 LAYERS: list[str] = [
     "columns compressed cumulative data datasets distributed "
     "disk double_double double_double_functions few_rows finite formulas headings history "
-    "log_determinant losses meter parquet penalties readers sample_weights sparse sparse_inputs "
-    "targets threads untrusted whole_files",
+    "log_determinant losses meter pages parquet penalties readers sample_weights sparse "
+    "sparse_inputs targets threads untrusted whole_files",
     "analytic audit autograd_pass base closed_form combinators configuration design export gram "
     "models response saving units weighting",
     "class_curvature curvature inputs jeffreys kernels moments names objective passes remembered "

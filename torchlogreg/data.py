@@ -14,6 +14,7 @@ from torchlogreg.disk import mapped as mapping
 from torchlogreg.disk.mapped import Rooms
 from torchlogreg.few_rows import FewRows
 from torchlogreg.meter import passed
+from torchlogreg.pages import empty
 from torchlogreg.sparse import is_sparse, row_width
 
 GATHERED = 2**25
@@ -166,9 +167,12 @@ def _rows_of(parts: tuple[Tensor | None, ...], which: slice) -> list[Tensor | No
 
 def _taken(rows: Tensor, index: Tensor | slice) -> Tensor:
     """``rows[index]``; whole rows by their numbers in a third of the time."""
-    if isinstance(index, Tensor) and index.dtype == torch.int64 and not is_sparse(rows):
+    if not isinstance(index, Tensor) or index.dtype != torch.int64 or is_sparse(rows):
+        return rows[index]
+    if rows.requires_grad:
         return rows.index_select(0, index)
-    return rows[index]
+    found = empty((len(index), *rows.shape[1:]), rows.dtype, rows.device)
+    return torch.index_select(rows, 0, index, out=found)
 
 
 def pieces(*parts: Tensor, size: int = 2**20) -> Iterator[tuple[Tensor, ...]]:
