@@ -94,6 +94,7 @@ def test_dependent_columns_are_left_to_the_qr(bias: bool) -> None:
     [
         (1e-3, L2(0.1), 10**7, "subsampled_newton"),
         (1e-6, L2(0.1), 10**7, "least_squares"),  # the default keeps all digits
+        (3e-6, L2(0.1), 10**7, "least_squares"),  # no slower than the passes for these digits
         (0.0, L2(0.1), 10**7, "least_squares"),
         (1e-3, None, 10**7, "least_squares"),  # which alone says that columns depend
         (1e-3, L2(0.0), 10**7, "least_squares"),
@@ -105,6 +106,28 @@ def test_passes_replace_them_only_for_large_ridges_of_few_digits(
 ) -> None:
     objective = Objective(LinearRegression(P, dtype=torch.float64), None, penalty)
     assert choose(objective, None, n_rows=n_rows, tol=tol).name == want
+
+
+@pytest.mark.parametrize(
+    ("case", "want"),
+    [
+        ("normal", "subsampled_newton"),
+        ("heavy", "least_squares"),
+        ("dummies", "subsampled_newton"),
+        ("missing", "subsampled_newton"),  # and then refused
+    ],
+)
+def test_no_sample_speaks_for_heavy_tails(case: str, want: str) -> None:
+    source = torch.Generator().manual_seed(5)
+    X = torch.randn(3000, P, generator=source, dtype=torch.float64)
+    if case == "heavy":
+        X /= torch.rand(3000, P, generator=source, dtype=torch.float64).pow(0.5)
+    elif case == "dummies":
+        X[:, 5:] = (torch.rand(3000, P - 5, generator=source) < 0.01).double()
+    elif case == "missing":
+        X[7] = torch.nan
+    objective = Objective(LinearRegression(P, dtype=torch.float64), None, L2(0.1))
+    assert choose(objective, None, n_rows=10**7, X=X, tol=1e-3).name == want
 
 
 @pytest.mark.parametrize("tol", [1e-2, 1e-4])

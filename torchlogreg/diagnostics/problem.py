@@ -21,8 +21,8 @@ MANY = 2**20
 """Entries of ``X`` from which on a Gram matrix is tried first: a QR of them takes long."""
 FAR = 0.2
 """Least share of a column's squares that its variance must be, for centring to cost no digit."""
-NEARLY = 1e-4
-"""Least entry on the diagonal of the triangle: of variance inflations up to 1e8 eight digits."""
+NEARLY = 5e-7
+"""Least entry on the diagonal of the triangle: of variance inflations up to 1e12 two digits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,14 +122,24 @@ class Problem:
         few rows, and where a Gram matrix would lose digits that matter: columns that hardly vary,
         or are more than nearly dependent.
         """
+        return self._judged[0]
+
+    @property
+    def more_than_nearly(self) -> bool:
+        """Whether a Gram matrix has said that columns are more than nearly dependent."""
+        return self._judged[1]
+
+    @cached_property
+    def _judged(self) -> tuple[Floats | None, bool]:
+        """These two."""
         X = self.data.X
         few = X.numel() < MANY or X.dtype != torch.float64 or X.device.type != "cpu"
         if (
             few or type(X) is not Tensor or not self.all_count
         ):  # sparse rows have a type of their own
-            return None
+            return None, False
         data = self.data
-        if not bool((data.sample_weight == 1).all()):
+        if any(float(end) != 1 for end in data.sample_weight.aminmax()):
             data = data.reweighted(data.room().fill_(1.0))
         sums = self.objective.remembered.moments(data)
         matrix, size = sums.gram, sums.gram.diagonal()
@@ -137,11 +147,11 @@ class Problem:
             matrix = matrix - torch.outer(sums.total, sums.total) / len(X)
         left = matrix.diagonal()
         if not bool((left > FAR * size).all() & torch.isfinite(left).all()):
-            return None
+            return None, False
         scale = left.rsqrt()
         lower, info = torch.linalg.cholesky_ex(matrix * scale[:, None] * scale)
         sound = int(info) == 0 and float(lower.diagonal().min()) > NEARLY
-        return np.asarray(lower.T.contiguous()) if sound else None
+        return np.asarray(lower.T.contiguous()) if sound else None, not sound
 
     def rows(self) -> Tensor:
         """Rows with weight, float64, on the CPU."""

@@ -102,6 +102,8 @@ def sound_columns(problem: Problem) -> bool:
         return True
     if len(index) == len(data):
         return False
+    if problem.more_than_nearly:
+        return False
     if problem.factor is None:
         return _inflation_of(*centred_gram(problem)) < VIF / 4
     half = np.linalg.inv(problem.factor)
