@@ -23,10 +23,10 @@ LAYERS: list[str] = [
     "disk double_double double_double_functions few_rows finite formulas headings history "
     "log_determinant losses meter pages parquet penalties readers sample_weights sparse "
     "sparse_inputs targets threads untrusted whole_files",
-    "analytic audit autograd_pass base closed_form combinators configuration design export gram "
-    "models response saving units weighting",
-    "class_curvature curvature inputs jeffreys kernels moments names objective passes remembered "
-    "scaling small small_classes",
+    "analytic audit autograd_pass base closed_form combinators configuration export "
+    "models saving units weighting",
+    "class_curvature curvature design gram inputs jeffreys kernels moments names objective passes "
+    "remembered response scaling small small_classes",
     "optim",
     "checkpoints convergence diagnostics first_look fit inference reweighting settings shown "
     "state viz",

@@ -34,6 +34,8 @@ class Design:
         Whether a column of ones follows the columns of ``X``.
     ridge : float
         ``>= 0``: ``ridge * |weight|^2`` is added to the weighted sum of squares; not for the ones.
+    size : Tensor, shape (P,), optional
+        Bounds of the largest weighted entries of the columns, which are then not looked for.
 
     Attributes
     ----------
@@ -50,6 +52,7 @@ class Design:
         *,
         bias: bool = True,
         ridge: float = 0.0,
+        size: Tensor | None = None,
     ) -> None:
         self.X = X.cpu() if X.device.type == "mps" else X  # which has no float64
         self._weights = None if sample_weight is None else sample_weight.to(self.X.device)
@@ -62,15 +65,20 @@ class Design:
         root = torch.full_like(self.unit, ridge**0.5)
         if bias:
             root[-1] = 0
-        largest = root.clone()
-        for rows, block in self.blocks(LARGE):
-            torch.maximum(largest, self._weighted(block, rows).abs().amax(1), out=largest)
+        largest = self._largest(root) if size is None else size
         exponent = torch.frexp(torch.where(largest > 0, largest, 1.0)).exponent
         # Clamped, since 1 / 2^-1074 is no float64; columns of such numbers keep a smaller scale.
         self.unit = torch.ldexp(self.unit, exponent.clamp(-1000, 1000))
         self._every_unit = self.unit
         self._root_ridge = root / self.unit
         self.ridge = self._root_ridge.square()
+
+    def _largest(self, least: Tensor) -> Tensor:
+        """Largest weighted entry of every column, (P,)."""
+        found = least.clone()
+        for rows, block in self.blocks(LARGE):
+            torch.maximum(found, self._weighted(block, rows).abs().amax(1), out=found)
+        return found
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -84,6 +92,27 @@ class Design:
         chosen.unit, chosen.ridge = self.unit[columns], self.ridge[columns]
         chosen._root_ridge = self._root_ridge[columns]
         return chosen
+
+    @property
+    def columns(self) -> Tensor:
+        """Which columns of ``whole`` these are, (P,)."""
+        every = torch.arange(len(self._every_unit), device=self.unit.device)
+        return every if self._kept is None else self._kept
+
+    @property
+    def whole(self) -> Design:
+        """The same rows with every column."""
+        if self._kept is None:
+            return self
+        whole = copy.copy(self)
+        whole._kept, whole.unit = None, self._every_unit
+        return whole
+
+    def spread(self, z: DoubleDouble) -> DoubleDouble:
+        """Coefficients (P,) among those of ``whole``: zero for the other columns."""
+        zeros = torch.zeros_like(self._every_unit)
+        high = zeros.index_copy(0, self.columns, z.high)
+        return DoubleDouble(high, zeros.index_copy(0, self.columns, z.low))
 
     def without_ridge(self) -> Design:
         """The same design, unpenalised."""

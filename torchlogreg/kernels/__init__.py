@@ -23,6 +23,7 @@ from torchlogreg.kernels.grams import (
 from torchlogreg.kernels.interface import SMALLEST, Sums, available, evaluate, for_parts_of
 from torchlogreg.kernels.preparing import prepare
 from torchlogreg.kernels.pulling import pulled, pulled_available
+from torchlogreg.kernels.residual import residual_available, residual_sums
 
 __all__ = [
     "SMALLEST",
@@ -41,6 +42,8 @@ __all__ = [
     "prepare",
     "pulled",
     "pulled_available",
+    "residual_available",
+    "residual_sums",
     "squares_available",
     "threads_of_fit",
 ]

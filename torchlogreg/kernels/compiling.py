@@ -29,9 +29,14 @@ def exact(function: Callable[..., Any]) -> Any:
     return njit(nogil=True, fastmath=EXACT, error_model="numpy", forceinline=True)(function)
 
 
-def entry(function: Callable[..., Any], name: str) -> Any:
+def strict(function: Callable[..., Any]) -> Any:
+    """A function of which the compiler neither reorders nor fuses anything."""
+    return njit(nogil=True, error_model="numpy")(function)
+
+
+def entry(function: Callable[..., Any], name: str, compiled: Callable[..., Any] = inner) -> Any:
     """A function that Python calls; its machine code is kept on disk where a folder is writable."""
-    dispatcher = inner(function)
+    dispatcher = compiled(function)
     try:
         dispatcher._cache = _StampedCache(function, name)
     except RuntimeError:  # neither the package's folder nor the user's can be written to

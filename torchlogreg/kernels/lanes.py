@@ -15,6 +15,8 @@ from numba.core.datamodel.models import PrimitiveModel
 from numba.extending import intrinsic, register_model
 
 WIDTH = 512 if binding.get_host_cpu_features().get("avx512f") else 256  # bits of a register
+FUSED = bool(binding.get_host_cpu_features().get("fma"))
+"""Whether the processor multiplies and adds in one instruction."""
 INT = ir.IntType(32)
 
 
@@ -174,6 +176,36 @@ def add(context: Any, a: Any, b: Any) -> Any:
         return builder.fadd(*arguments)
 
     return a(a, a), _generate
+
+
+@intrinsic
+def subtract(context: Any, a: Any, b: Any) -> Any:
+    """``a - b``."""
+
+    def _generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fsub(*arguments)
+
+    return a(a, a), _generate
+
+
+@intrinsic
+def multiply(context: Any, a: Any, b: Any) -> Any:
+    """``a * b``, rounded by itself."""
+
+    def _generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fmul(*arguments)
+
+    return a(a, a), _generate
+
+
+@intrinsic
+def fused(context: Any, a: Any, b: Any, c: Any) -> Any:
+    """``a * b + c``, rounded once, whatever the processor."""
+
+    def _generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return _call(builder, f"llvm.fma.{_suffix(a)}", arguments[0].type, list(arguments))
+
+    return a(a, a, a), _generate
 
 
 @intrinsic

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import torch
 
+from torchlogreg.double_double import DoubleDouble
 from torchlogreg.kernels.grams import column_squares, curvature, gram, squares_available
 from torchlogreg.kernels.interface import DTYPES, KINDS, SMALLEST, evaluate, installed
 from torchlogreg.kernels.pulling import pulled
+from torchlogreg.kernels.residual import residual_available, residual_sums
 from torchlogreg.kernels.turning import turned_sums
 
 
@@ -30,6 +32,9 @@ def prepare(*, smallest: int = 0) -> None:
         turned_sums(X, ones, X[:1], ones[:1], sample_weight=ones, weight=X[:1], intercepts=ones[:1])
         if squares_available(X):
             column_squares(X)
+        if residual_available(X):
+            at = DoubleDouble.of(ones)
+            residual_sums(X, at, ones, at[:1], at[0])
         for loss, kind in KINDS.items():
             labels = kind in ("categorical", "ordinal")
             y = torch.zeros(2, dtype=torch.int64 if labels else dtype)

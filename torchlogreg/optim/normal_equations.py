@@ -8,7 +8,7 @@ from torch import Tensor
 from torchlogreg import kernels
 from torchlogreg.data import Batch
 from torchlogreg.losses import squared_error
-from torchlogreg.moments import BLOCK, Moments, untouched
+from torchlogreg.moments import BLOCK, untouched
 from torchlogreg.objective import Objective
 from torchlogreg.optim.factor import Factor
 
@@ -17,6 +17,9 @@ SMALL = 2**18
 
 SOUND = 1e-8
 """Smallest pivot of the Gram matrix of unit columns: a condition number of about 1e4."""
+
+DIGITS = 2e-13
+"""Smallest pivot that has digits at all: a condition number of about two million."""
 
 LOST = 2e-12
 """Size of the last correction, against the solution, that is taken for rounding."""
@@ -65,11 +68,7 @@ def normal_equations(
     y = batch.y
     if batch.offset is not None:
         y = batch.each(torch.sub, y, batch.offset.flatten())
-    size = torch.full((batch.X.shape[1] + int(bias),), ridge, dtype=y.dtype, device=y.device)
-    size[batch.X.shape[1] :] = 0
-    sums = objective.remembered.moments(batch)  # 1
-    G, centre = _gram(sums, batch, bias), sums.centre
-    G.diagonal().add_(size)
+    G, size, centre = _gram(objective, batch, ridge)  # 1
     factor = Factor(G)
     if factor.singular or not float(factor.smallest_pivot) > SOUND:
         return None
@@ -94,14 +93,46 @@ def _raw(z: Tensor, centre: Tensor) -> Tensor:
     return torch.cat((z[:-1], z[-1:] - torch.dot(z[:-1], centre)))
 
 
-def _gram(sums: Moments, batch: Batch, bias: bool) -> Tensor:
-    """``A' S A`` of moved columns, (P, P)."""
-    if not bias:
-        return sums.gram.clone()
-    G, p = sums.gram.new_empty(len(sums.total) + 1, len(sums.total) + 1), len(sums.total)
-    G[:p, :p], G[p, :p], G[:p, p] = sums.gram, sums.total, sums.total
-    G[p, p] = batch.sample_weight.sum()
-    return G
+def triangle(objective: Objective, batch: Batch, *, ridge: float) -> Tensor | None:
+    """``R`` with ``R'R = [X, 1]' S [X, 1] + ridge``, (P, P), from the same sums.
+
+    A pivot of ``DIGITS`` is left with two digits, which is enough to correct a solution by, if the
+    residuals are exact: each correction then gains as many.
+
+    Returns
+    -------
+    Tensor or None
+        None where columns depend on one another more than that, and without sums of float64.
+    """
+    if batch.X.dtype != torch.float64:
+        return None
+    G, _, centre = _gram(objective, batch, ridge)
+    lower, info = torch.linalg.cholesky_ex(G)
+    pivots = lower.diagonal().square() / G.diagonal()
+    if int(info) or not float(pivots.min()) > DIGITS:
+        return None
+    if objective.model.bias is None or not bool(centre.any()):
+        upper: Tensor = lower.T.contiguous()
+        return upper
+    back = torch.eye(len(G), dtype=G.dtype, device=G.device)
+    back[-1, :-1] = centre  # from columns that were moved to those that were not
+    found: Tensor = torch.linalg.qr(lower.T @ back, mode="r").R
+    return found
+
+
+def _gram(objective: Objective, batch: Batch, ridge: float) -> tuple[Tensor, Tensor, Tensor]:
+    """``A' S A + ridge`` of moved columns (P, P), the ridge (P,), and by what they were moved."""
+    sums, bias = objective.remembered.moments(batch), objective.model.bias is not None
+    p = len(sums.total)
+    size = torch.full((p + int(bias),), ridge, dtype=sums.gram.dtype, device=sums.gram.device)
+    size[p:] = 0
+    G = torch.zeros_like(size.outer(size))
+    G[:p, :p] = sums.gram
+    if bias:
+        G[p, :p] = G[:p, p] = sums.total
+        G[p, p] = batch.sample_weight.sum()
+    G.diagonal().add_(size)
+    return G, size, sums.centre
 
 
 def _right_side(batch: Batch, y: Tensor, centre: Tensor, bias: bool, z: Tensor) -> Tensor:

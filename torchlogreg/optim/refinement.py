@@ -23,7 +23,8 @@ from torchlogreg.gram import normal_solve
 from torchlogreg.response import Response
 
 DOUBLED = 2**25
-"""Entries of ``A`` up to which residuals are of doubled precision: 1e6 rows of 30 columns."""
+"""Entries of ``A`` up to which residuals are of doubled precision: 1e6 rows of 30 columns. With
+compiled kernels they are at any size."""
 
 DIGITS = 2.0**-56
 """Relative size of a correction that the rounding of float64 hides."""
@@ -49,7 +50,8 @@ def refine(
        ``R`` comes from a QR), down to eps^2 times its square.
     4. Until the next correction would vanish in rounding; or the corrections shrink no more.
 
-    Above ``DOUBLED`` entries step 2 is done in float64, and steps 2 and 3 twice.
+    Above ``DOUBLED`` entries, and without compiled kernels, step 2 is done in float64, and steps 2
+    and 3 twice.
 
     Returns
     -------
@@ -57,10 +59,13 @@ def refine(
         ``z`` (P,), and whether the corrections vanished.
     """
     z = start
-    if z is None:  # 1
+    if z is None and y.quick:  # 1
+        z = DoubleDouble.of(torch.zeros_like(design.unit))
+        z = DoubleDouble.of(normal_solve(R, y.gradient(design, z).value[:, None])[:, 0])
+    elif z is None:
         z = DoubleDouble.of(normal_solve(R, y.plain_gradient(design)[:, None])[:, 0])
     before = torch.linalg.vector_norm(R @ z.high)
-    doubled = design.shape[0] * design.shape[1] <= DOUBLED
+    doubled = design.shape[0] * design.shape[1] <= DOUBLED or y.quick
     for _ in range(12 if doubled else 2):
         if doubled:  # 2
             gradient = (y.gradient(design, z) - z * design.ridge).value
