@@ -48,7 +48,8 @@ def test_findings_are_those_of_the_qr(
     found = column_findings(judged(X, bias))
     monkeypatch.setattr(module, "MANY", float("inf"))
     assert judged(X, bias).factor is None
-    assert [str(f) for f in found] == [str(f) for f in column_findings(judged(X, bias))]
+    want = column_findings(judged(X, bias))
+    assert sorted(map(str, found)) == sorted(map(str, want))  # of equal ones rounding decides
     assert ("near_collinear" in [f.kind for f in found]) == (case in ("near", "far"))
 
 

@@ -213,16 +213,22 @@ n, p, path = int(sys.argv[1]), 20, sys.argv[2]
 new = {"logistic": LogisticRegression, "collinear": LinearRegression}[sys.argv[3]]
 rng = np.random.default_rng(0)
 rows = np.lib.format.open_memmap(path, "w+", np.float64, (n, p + 1))
-for start in range(0, n, 10_000):
-    block = rows[start : start + 10_000]
+
+
+def fill(block):
     block[:, :p] = rng.normal(size=(len(block), p))
     block[:, p] = block[:, 0] + rng.logistic(size=len(block)) > 0
     if new is LinearRegression:  # too near for the normal equations
         block[:, 5] = block[:, 0] - block[:, 2] + 1e-9 * block[:, 5]
+
+
+for start in range(0, n, 10_000):
+    fill(rows[start : start + 10_000])
 rows.flush()
-del rows, block
-warm = rng.normal(size=(200, p))
-fit(new(p, dtype=torch.float64), warm, rng.integers(0, 2, 200))
+del rows
+warm = np.empty((20_000, p + 1))  # with every kernel, some of which are compiled here
+fill(warm)
+fit(new(p, dtype=torch.float64), warm[:, :p], warm[:, p])
 table = np.load(path, mmap_mode="r")
 before, most, done = anonymous(), [0.0], threading.Event()
 

@@ -210,13 +210,14 @@ def fit(
     state.schedule = None if scheduler is None else scheduler(instance)
     state.hooks, state.batch_size, state.generator = hooks, batch_size, generator
     settle, view = resumed(state, resume), shown(state)
-    with threads_of_fit(model, objective.loss, data), looked_at, _last_looks(view) as started:
-        for hook in hooks:
-            started.append(hook)
-            hook.on_fit_start(view)
-        with settle():
-            _train(state, view, tol)
-    result = _result(state, tol, choice, minibatches=batch_size is not None)
+    with threads_of_fit(model, objective.loss, data):
+        with looked_at, _last_looks(view) as started:
+            for hook in hooks:
+                started.append(hook)
+                hook.on_fit_start(view)
+            with settle():
+                _train(state, view, tol)
+        result = _result(state, tol, choice, minibatches=batch_size is not None)
     warn_of_failure(state, tol, result.closing)
     return result
 

@@ -13,14 +13,16 @@ from torch import Tensor
 
 from torchlogreg import distributed
 from torchlogreg.base import Model
-from torchlogreg.data import Batch, pieces
+from torchlogreg.data import Batch
 from torchlogreg.disk.mapped import Rooms, is_mapped, shared
 from torchlogreg.few_rows import FewRows
 from torchlogreg.finite import BLOCK, NotFiniteError, finite_rows, refuse_not_finite
-from torchlogreg.kernels import column_squares, squares_available
+from torchlogreg.kernels import column_squares, gram_available, squares_available
 from torchlogreg.models import LogisticRegression
+from torchlogreg.one_class import refuse_one_class
 from torchlogreg.sample_weights import checked_weights, mean_one_on
 from torchlogreg.sparse_inputs import holds_sparse, sparse_rows
+from torchlogreg.threads import threads_for
 from torchlogreg.units import sums_of_squares
 
 
@@ -87,13 +89,29 @@ def _own_rows(
     few: list[FewRows] = []
     look, unseen = partial(_looked_at, model=model, few=few), unseen and not on_disk
     X, squares = _checked(X, like, look, unseen=unseen)
-    n = len(X)
     if X.shape[1] != model.n_features:
         raise ValueError(
             f"X has {X.shape[1]} columns, but {type(model).__name__} was made for "
             f"{model.n_features}; make the model with n_features={X.shape[1]}"
         )
     rooms = Rooms() if on_disk and like.device.type == "cpu" else None
+    with threads_for(X, swept=gram_available(X)):
+        data = _with_the_rest(model, X, y, sample_weight, offset, own_target, rooms, few)
+    return replace(data, squares=squares)
+
+
+def _with_the_rest(
+    model: Model,
+    X: Tensor,
+    y: Any,
+    sample_weight: Any,
+    offset: Any,
+    own_target: bool,
+    rooms: Rooms | None,
+    few: list[FewRows],
+) -> Batch:
+    """Targets, weights and offsets beside ``X``."""
+    like, n = model.weight, len(X)
     y = as_tensor(y, "the target", like.device)
     if len(y) != n:
         raise ValueError(f"X has {n} rows, but the target has {len(y)}; they must match")
@@ -102,8 +120,8 @@ def _own_rows(
         y = y.to(like.dtype)
     offset = None if offset is None else _as_offset(offset, n, like)
     if sample_weight is None and few and rooms is None:
-        return Batch(X, y, few[0].ones, offset, squares=squares, few=few[0])
-    data = Batch(X, y, like.detach(), offset, squares=squares, rooms=rooms, few=(*few, None)[0])
+        return Batch(X, y, few[0].ones, offset, few=few[0])
+    data = Batch(X, y, like.detach(), offset, rooms=rooms, few=(*few, None)[0])
     if sample_weight is None:
         return replace(data, sample_weight=data.room().fill_(1.0))
     weights = as_tensor(sample_weight, "sample_weight", like.device).detach()
@@ -269,32 +287,3 @@ def _known_to_torch(array: np.ndarray) -> np.ndarray:
     if array.dtype.kind == "u" and array.dtype.itemsize > 1:
         return array.astype(np.int64)
     return array.astype(array.dtype.newbyteorder("="), copy=False)
-
-
-def refuse_one_class(model: Model, data: Batch) -> None:
-    """With hard labels of a single class the likelihood has no maximum.
-
-    Raises
-    ------
-    ValueError
-        If all rows with weight have one hard label.
-    """
-    y, weights = data.y, data.sample_weight
-    if model.n_classes is None or y.ndim == 2:
-        return
-    ends = torch.stack(torch.aminmax(y)).double()
-    whole = float(weights.min()) > 0
-    if data.total is None and float(ends[0]) < float(ends[1]) and whole:
-        return
-    if not whole:  # of this rank's rows
-        ends = ends.new_tensor((torch.inf, -torch.inf))
-        for own, weight in pieces(y, weights):
-            if len(own := own[weight > 0]):
-                ends = torch.stack((ends[0].minimum(own.min()), ends[1].maximum(own.max())))
-    first, last = data.least(ends[0]), data.largest(ends[1])
-    if float(first) == float(last) == int(first):
-        n_counted = int(data.summed(weights.count_nonzero()))
-        raise ValueError(
-            f"all {n_counted} rows with weight are of class {int(first)}; at least two classes "
-            "are needed to tell them apart"
-        )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from torchlogreg.data import Batch, of_pieces
-from torchlogreg.inputs import refuse_one_class
+from torchlogreg.one_class import refuse_one_class
 from torchlogreg.sample_weights import checked_weights, mean_one_on
 from torchlogreg.state import FitState
 from torchlogreg.weighting import Snapshot

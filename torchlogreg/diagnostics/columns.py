@@ -10,6 +10,7 @@ from torch import Tensor
 
 from torchlogreg.compressed import DENSE
 from torchlogreg.data import pieces
+from torchlogreg.diagnostics import algebra
 from torchlogreg.diagnostics.column_sums import root_mean_squares, sizes, spread, triangle
 from torchlogreg.diagnostics.cone import Floats
 from torchlogreg.diagnostics.diagnosis import Finding
@@ -215,7 +216,9 @@ def _near(problem: Problem, factor: Floats, names: list[int]) -> Iterator[Findin
     for _ in range(_MOST):
         if len(alive) < 2:
             return
-        half = np.linalg.inv(np.linalg.qr(factor[:, alive], mode="r"))
+        half = algebra.inverse(algebra.triangle(factor[:, alive]))
+        if half is None:
+            return
         inflation = np.square(half).sum(axis=1)
         worst = int(inflation.argmax())
         if inflation[worst] < VIF:
@@ -224,7 +227,7 @@ def _near(problem: Problem, factor: Floats, names: list[int]) -> Iterator[Findin
         shares = np.delete(half @ half[worst], worst) / -inflation[worst]  # regression on the rest
         chosen = _explaining(factor, alive[worst], rest, shares, inflation[worst])
         columns = sorted([names[alive[worst]], *(names[i] for i in chosen)])
-        values = np.linalg.svd(factor[:, alive], compute_uv=False)
+        values = algebra.singular_values(factor[:, alive])
         yield Finding(
             "near_collinear",
             f"{problem.listed(columns)} are nearly linearly dependent (variance inflation "
@@ -242,7 +245,7 @@ def _explaining(
     """The fewest of the rest, largest shares first, that leave little more of ``j`` than all do."""
     order = [rest[i] for i in np.argsort(-np.abs(shares))]
     column = factor[:, j]
-    basis = np.linalg.qr(factor[:, order])[0]
+    basis = algebra.basis(factor[:, order])
     parts = basis.T @ column
     beyond = np.linalg.norm(column - basis @ parts)
     left = np.hypot(np.sqrt(np.cumsum(np.square(parts[::-1]))[::-1]), beyond)  # by fewer than all

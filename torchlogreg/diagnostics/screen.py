@@ -14,6 +14,7 @@ from torch import Tensor
 
 from torchlogreg.closed_form import has_slopes, losses_and_slopes
 from torchlogreg.curvature import mix_matrix
+from torchlogreg.diagnostics.algebra import cholesky, inverse, products
 from torchlogreg.diagnostics.column_sums import centred_gram
 from torchlogreg.diagnostics.cone import Floats
 from torchlogreg.diagnostics.problem import Problem
@@ -85,7 +86,7 @@ def _gram(problem: Problem, index: Tensor | None = None) -> Floats:
     matrix: Floats | float = 0.0
     for part in parts:
         G = _row_gradients(problem, part)
-        matrix = matrix + G.T @ G
+        matrix = matrix + products(G)
     return np.asarray(problem.data.summed(torch.from_numpy(np.asarray(matrix))))
 
 
@@ -106,8 +107,8 @@ def sound_columns(problem: Problem) -> bool:
         return False
     if problem.factor is None:
         return _inflation_of(*centred_gram(problem)) < VIF / 4
-    half = np.linalg.inv(problem.factor)
-    return float(np.square(half).sum(axis=1).max()) < VIF / 4
+    half = inverse(problem.factor)
+    return half is not None and float(np.square(half).sum(axis=1).max()) < VIF / 4
 
 
 @QUIET
@@ -149,7 +150,7 @@ def _inflation(X: Floats, centre: bool) -> float:
         return np.inf
     mean = X.mean(axis=0) if centre else np.zeros(X.shape[1])
     X = X - mean
-    return _inflation_of(X.T @ X, len(X) * np.square(mean))
+    return _inflation_of(products(X), len(X) * np.square(mean))
 
 
 def _inflation_of(gram: Floats, level: Floats) -> float:
@@ -161,11 +162,10 @@ def _inflation_of(gram: Floats, level: Floats) -> float:
     if not (diagonal > VARIED**2 * level).all():
         return np.inf
     scale = diagonal**-0.5
-    try:
-        inverse = np.linalg.inv(gram * scale[:, None] * scale)
-    except np.linalg.LinAlgError:
+    found = inverse(gram * scale[:, None] * scale)
+    if found is None:
         return np.inf
-    inflation = inverse.diagonal()
+    inflation = found.diagonal()
     # Rounding makes a singular matrix's inverse huge, or its diagonal negative.
     return float(inflation.max()) if inflation.min() >= 0.5 else np.inf
 
@@ -234,8 +234,5 @@ def _is_short(total: Floats, matrix: Floats) -> bool:
     bordered[:d, :d] = matrix * scale[:, None] * scale
     bordered[d, :d] = scale * total  # the lower triangle is all that is read
     bordered[d, d] = 0.5
-    try:
-        factor = np.linalg.cholesky(bordered)
-    except np.linalg.LinAlgError:
-        return False
-    return bool(factor.diagonal()[:d].min(initial=1.0) > 1e-5)
+    factor = cholesky(bordered)
+    return factor is not None and bool(factor.diagonal()[:d].min(initial=1.0) > 1e-5)

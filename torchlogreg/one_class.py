@@ -1,0 +1,37 @@
+"""Hard labels of a single class are refused before any fit."""
+
+from __future__ import annotations
+
+import torch
+
+from torchlogreg.base import Model
+from torchlogreg.data import Batch, pieces
+
+
+def refuse_one_class(model: Model, data: Batch) -> None:
+    """With hard labels of a single class the likelihood has no maximum.
+
+    Raises
+    ------
+    ValueError
+        If all rows with weight have one hard label.
+    """
+    y, weights = data.y, data.sample_weight
+    if model.n_classes is None or y.ndim == 2:
+        return
+    ends = torch.stack(torch.aminmax(y)).double()
+    whole = float(weights.min()) > 0
+    if data.total is None and float(ends[0]) < float(ends[1]) and whole:
+        return
+    if not whole:  # of this rank's rows
+        ends = ends.new_tensor((torch.inf, -torch.inf))
+        for own, weight in pieces(y, weights):
+            if len(own := own[weight > 0]):
+                ends = torch.stack((ends[0].minimum(own.min()), ends[1].maximum(own.max())))
+    first, last = data.least(ends[0]), data.largest(ends[1])
+    if float(first) == float(last) == int(first):
+        n_counted = int(data.summed(weights.count_nonzero()))
+        raise ValueError(
+            f"all {n_counted} rows with weight are of class {int(first)}; at least two classes "
+            "are needed to tell them apart"
+        )
