@@ -184,11 +184,9 @@ def fit(
     settings.check_parts(penalty, loss, scheduler, generator)
     weighting = settings.weighting_for(model, weighting)
     objective = Objective(model, loss, penalty)
-    own = objective.own_loss
+    parts = {"sample_weight": sample_weight, "offset": offset, "own_target": objective.own_loss}
     unseen = optimizer in (None, AUTO) and tol > 0 and not hooks and resume is None
-    data = make_data(
-        model, X, y, sample_weight=sample_weight, offset=offset, own_target=own, unseen=unseen
-    )
+    data = make_data(model, X, y, **parts, unseen=unseen)
     names = names_of(X, feature_names, model.n_features)
     distributed.alike(model.parameters())
     choice = None
