@@ -71,9 +71,9 @@ def hostile(whole: bytes, chance: random.Random, kinds: int) -> bytes:
     at = chance.randrange(len(parts))
     if kind == 2:
         # Not 2**31: TensorBoard makes room for that, of the file's size or not, and is slow then.
-        # From 2**63 on its reader errs, as at a record that is no event.
-        lengths = [2**22, 2**40, 2**62, 0, 2**63, 2**64 - 1]
-        length = chance.choice(lengths if kinds > 3 else lengths[:4])
+        # Where there is no memory for so much, its reader errs, as at a record that is no event.
+        lengths = [2**22, 0, 2**40, 2**62, 2**63, 2**64 - 1]
+        length = chance.choice(lengths if kinds > 3 else lengths[:2])
         lie = record(parts[at], length)
         return b"".join([*map(record, parts[:at]), lie, *map(record, parts[at:])])
     return b"".join(record(changed(p, chance) if chance.random() < 0.3 else p) for p in parts)
@@ -111,8 +111,8 @@ def listing(folder: Path) -> list[tuple[str, int]]:
 def serve(folder: Path, cases: int, seed: int, *, forged: bool) -> None:
     """So many hostile runs and a sound one: it is shown, unless TensorBoard gave up at forged ones.
 
-    That is its own limit: of a record that is no event, or claims 2**63 bytes, and whose checksum
-    is right, it makes an error that ends the thread which reads all runs.
+    That is its own limit: of a record that is no event, or claims more bytes than memory has, and
+    whose checksum is right, it makes an error that ends the thread which reads all runs.
     """
     runs, chance = folder / "runs", random.Random(seed)
     whole = sound(runs / "sound").read_bytes()
