@@ -98,6 +98,15 @@ def test_a_kill_between_the_last_file_and_the_removal_of_the_oldest_leaves_none_
     assert sorted(os.listdir(tmp_path)) == names
 
 
+def test_what_cannot_be_removed_costs_no_file_that_can_be_read(tmp_path: Path) -> None:
+    run(optimizer="sgd", hooks=[Checkpoint(tmp_path, every=1, keep=9)])
+    (tmp_path / "epoch-00000009.safetensors").mkdir()  # no file, and not to be unlinked
+    with pytest.warns(CheckpointWarning, match="it is no ordinary file"):
+        run(optimizer="sgd", hooks=[Checkpoint(tmp_path, keep=1)], resume=tmp_path)
+    names = ["epoch-00000007.safetensors", "epoch-00000009.safetensors"]
+    assert sorted(os.listdir(tmp_path)) == names
+
+
 def test_looking_on_changes_no_bit(tmp_path: Path) -> None:
     for optimizer in ("newton", "lbfgs", "proximal_gradient"):
         plain, _, _ = run(optimizer=optimizer)

@@ -89,6 +89,17 @@ def test_dependent_columns_are_left_to_the_qr(bias: bool) -> None:
     assert solved(batch, bias=bias, ridge=0.0) is None
 
 
+@pytest.mark.parametrize("unit", [1e-150, 1e-156, 1e-160, 1e-200])
+def test_columns_whose_products_have_no_digits_keep_their_solution(unit: float) -> None:
+    batch = rows("correlated")
+    model, scaled = (LinearRegression(P, dtype=torch.float64) for _ in range(2))
+    fit(model, batch.X, batch.y, optimizer="least_squares")
+    size = torch.ones(P, dtype=torch.float64)
+    size[:2] = unit
+    fit(scaled, batch.X * size, batch.y, optimizer="least_squares")
+    torch.testing.assert_close(scaled.weight * size, model.weight, rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.parametrize(
     ("tol", "penalty", "n_rows", "want"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import pytest
@@ -60,3 +61,18 @@ def test_classes_that_were_certain_are_left() -> None:
     assert fit(far, case.X, case.y, penalty=L2(0.01), optimizer="newton").converged
     found, want = (model(case.X).softmax(1) for model in (far, near))
     torch.testing.assert_close(found, want, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("start", (100.0, 800.0))
+def test_no_gap_of_an_ordinal_model_is_thrown_out_of_sight(start: float) -> None:
+    case = problem("ordinal_logit", n=400, p=4)
+    near, far = case.model(), case.model()
+    with torch.no_grad():
+        for p in far.parameters():
+            p.zero_()
+        far.first.fill_(start)
+    want = fit(near, case.X, case.y, optimizer="newton").objective
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it may say that it did not arrive
+        result = fit(far, case.X, case.y, optimizer="newton")
+    assert not result.converged or abs(result.objective - want) < 1e-6

@@ -94,7 +94,7 @@ class Checkpoint(Hook):
                 f"resume={str(self.folder)!r} to go on from them, or choose another folder"
             )
         sweep(self._own, after=state.epoch)  # later ones are not readable, or not on every rank
-        self._thin_out()  # a kill may have come between a file's name and this
+        self._thin_out(state.epoch)  # a kill may have come between a file's name and this
         self._asked, self._failing, self._due = False, False, 0.0
         self._take_over()
 
@@ -127,7 +127,7 @@ class Checkpoint(Hook):
         path = path_of(self._own, state.epoch)
         reason = self._written(path, state)
         if distributed.all_min(torch.tensor(int(not reason))):
-            self._thin_out()
+            self._thin_out(state.epoch)
             self._failing = False
             return
         if not reason:  # the others have nothing to go on from with it
@@ -138,9 +138,13 @@ class Checkpoint(Hook):
             warnings.warn(f"{text} ({why}); the fit goes on", CheckpointWarning, stacklevel=2)
         self._failing = True
 
-    def _thin_out(self) -> None:
-        """Remove the oldest, so that ``keep`` are left."""
-        for old in list(checkpoints(self._own).values())[self.keep :]:
+    def _thin_out(self, epoch: int) -> None:
+        """Remove the oldest, so that ``keep`` are left of those up to an epoch.
+
+        What is later could not be removed at the start, and cannot be gone on from.
+        """
+        found = [path for at, path in checkpoints(self._own).items() if at <= epoch]
+        for old in found[self.keep :]:
             with suppress(OSError):
                 old.unlink()
 

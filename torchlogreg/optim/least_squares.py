@@ -146,9 +146,10 @@ class LeastSquares(Optimizer):
             if R is not None:
                 design = make(size=torch.linalg.vector_norm(R, dim=0))
                 y = Response.of(design, batch.y, batch.offset)
-                z, settled = refine(design, R / design.unit, y)
-                if settled:
-                    return y, Solution(z, len(R), settled)
+                if y.quick:  # else its residuals lose what such a triangle lacks
+                    z, settled = refine(design, R / design.unit, y)
+                    if settled:
+                        return y, Solution(z, len(R), settled)
         design = make()
         y = Response.of(design, batch.y, batch.offset)  # 1
         design, y = _without_frozen(design, y, model, trained)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from torchlogreg.base import Model
 from torchlogreg.objective import Closure
 from torchlogreg.optim.trials import Trial, Trials, dot, set_
 from torchlogreg.small import flat
@@ -44,11 +45,15 @@ def downhill(closure: Closure, trials: Trials, start: Trial, rounding: float) ->
     """The lowest point that doubled or halved steps of steepest descent meet before it rises again.
 
     Where the loss is straight for all rows, as that of a logistic regression a hundred units from
-    the optimum, its curvature has vanished in rounding and says nothing of how far to go.
+    the optimum, its curvature has vanished in rounding and says nothing of how far to go. Where
+    intercepts are functions of parameters, a long step can end where these have no slope left, and
+    it would look like an optimum: there no step is doubled.
     """
+    bound = type(closure.objective.model).intercepts is not Model.intercepts
+    furthest = 1.0 if bound else FURTHEST
     direction, slope = steepest(closure, start.gradient)
     length, best = search(trials, start, direction, slope, 1.0, rounding)
-    while 1 <= length < FURTHEST:
+    while 1 <= length < furthest:
         length *= 2
         further = trials.at(torch.add(start.theta, direction, alpha=length))
         if not further.value < best.value:

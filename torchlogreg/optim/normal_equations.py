@@ -21,6 +21,9 @@ SOUND = 1e-8
 DIGITS = 2e-13
 """Smallest pivot that has digits at all: a condition number of about two million."""
 
+TINY = 1e-290
+"""Sum of squares below which products of columns have few digits left, or none."""
+
 LOST = 2e-12
 """Size of the last correction, against the solution, that is taken for rounding."""
 
@@ -69,6 +72,8 @@ def normal_equations(
     if batch.offset is not None:
         y = batch.each(torch.sub, y, batch.offset.flatten())
     G, size, centre = _gram(objective, batch, ridge)  # 1
+    if not float(G.diagonal().min()) > TINY:
+        return None
     factor = Factor(G)
     if factor.singular or not float(factor.smallest_pivot) > SOUND:
         return None
@@ -107,6 +112,8 @@ def triangle(objective: Objective, batch: Batch, *, ridge: float) -> Tensor | No
     if batch.X.dtype != torch.float64:
         return None
     G, _, centre = _gram(objective, batch, ridge)
+    if not float(G.diagonal().min()) > TINY:
+        return None
     lower, info = torch.linalg.cholesky_ex(G)
     pivots = lower.diagonal().square() / G.diagonal()
     if int(info) or not float(pivots.min()) > DIGITS:

@@ -75,7 +75,8 @@ def heavy_tailed(X: Tensor) -> bool:
 
     Of 1024 rows, the number that would hold as many squares if all were alike, ``(sum x^2)^2 /
     sum x^4`` of the middle column: a third for normal ones, a fifth where half of them are dummies,
-    a twenty-fifth for Student's t with 2.5 degrees of freedom, and a tenth is too few.
+    a twenty-fifth for Student's t with 2.5 degrees of freedom, and a tenth is too few. So it is
+    where most columns are dummies of rare levels: they may be sampled, but need not.
     """
     index = stretches(len(X), 1024, torch.Generator().manual_seed(0)).to(X.device)
     few = X.index_select(0, index).double()
