@@ -189,3 +189,23 @@ def test_a_schedule_switched_off_is_the_plain_fit_bit_for_bit(
         )
         results.append(params_of(model))
     assert torch.equal(*results)
+
+
+@pytest.mark.parametrize("optimizer", ["auto", "newton_cg", "lbfgs", "adam"])
+@pytest.mark.parametrize("sentinel", [1e6, 999999.0, -1e9])
+def test_what_rows_without_weight_hold_is_no_unit_of_anything(
+    optimizer: str, sentinel: float
+) -> None:
+    source = torch.Generator().manual_seed(0)
+    X = torch.randn(300, 3, generator=source, dtype=torch.float64)
+    y = (X[:, 0] + torch.randn(300, generator=source, dtype=torch.float64) > 0).double()
+    weight = torch.ones(300, dtype=torch.float64)
+    weight[::4] = 0
+    kept = weight > 0
+    want = LogisticRegression(3, dtype=torch.float64)
+    fit(want, X[kept], y[kept], optimizer="newton")
+    X[::4] = sentinel
+    model = LogisticRegression(3, dtype=torch.float64)
+    result = fit(model, X, y, sample_weight=weight, optimizer=optimizer, max_epochs=2000)
+    assert result.converged
+    torch.testing.assert_close(model.weight, want.weight, rtol=1e-3, atol=1e-3)

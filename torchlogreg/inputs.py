@@ -21,6 +21,7 @@ from torchlogreg.kernels import column_squares, gram_available, squares_availabl
 from torchlogreg.models import LogisticRegression
 from torchlogreg.one_class import refuse_one_class
 from torchlogreg.sample_weights import checked_weights, mean_one_on
+from torchlogreg.sparse import is_sparse
 from torchlogreg.sparse_inputs import holds_sparse, sparse_rows
 from torchlogreg.threads import threads_for
 from torchlogreg.units import sums_of_squares
@@ -97,6 +98,8 @@ def _own_rows(
     rooms = Rooms() if on_disk and like.device.type == "cpu" else None
     with threads_for(X, swept=gram_available(X)):
         data = _with_the_rest(model, X, y, sample_weight, offset, own_target, rooms, few)
+    if sample_weight is not None and not is_sparse(X) and not float(data.sample_weight.min()) > 0:
+        data, squares = replace(data, few=None), sums_of_squares(X, data.sample_weight)
     return replace(data, squares=squares)
 
 

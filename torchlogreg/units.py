@@ -71,15 +71,19 @@ def _spread(data: Batch, y: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def sums_of_squares(X: Tensor) -> Tensor:
+def sums_of_squares(X: Tensor, sample_weight: Tensor | None = None) -> Tensor:
     """Of the columns of ``X`` (n, p), in one pass; not finite where an entry is not.
 
+    Of the rows with weight alone, where weights (n,) are given: others may hold what they like.
     In double precision (single on a device without it), since 1e30 squared overflows float32.
     """
     wide = torch.float32 if X.device.type == "mps" else torch.float64
     squares = torch.zeros(X.shape[1], dtype=wide, device=X.device)
     size = len(X) if is_sparse(X) else max(1, BLOCK // X.shape[1])
     for start in range(0, len(X), size):
-        square = X[start : start + size].to(wide).square()
+        rows = X[start : start + size]
+        if sample_weight is not None:
+            rows = rows[sample_weight[start : start + size] > 0]
+        square = rows.to(wide).square()
         squares += square.new_ones(len(square)) @ square
     return squares
