@@ -196,12 +196,14 @@ def test_a_full_disk_is_an_error_in_one_line():
 
 
 MEMORY = """
-import sys, threading, time
+import importlib.util, sys, threading, time
 import numpy as np
 import torch
-from torchlogreg import LinearRegression, LogisticRegression, fit
+from torchlogreg import LinearRegression, LogisticRegression, fit, kernels
 
 torch.set_num_threads(1)
+if importlib.util.find_spec("numba"):  # compiling takes a hundred megabytes
+    kernels.prepare(smallest=kernels.SMALLEST.get())
 
 
 def anonymous():
