@@ -19,7 +19,7 @@ from torchlogreg.base import Model
 from torchlogreg.checkpoints.resuming import next_rate, remaining, resumed
 from torchlogreg.combinators import Rule
 from torchlogreg.convergence import check_convergence, close, warn_of_failure
-from torchlogreg.data import GATHERED, minibatches
+from torchlogreg.data import minibatches
 from torchlogreg.diagnostics.closing import Closing
 from torchlogreg.diagnostics.diagnosis import Diagnosis
 from torchlogreg.diagnostics.wording import names_of
@@ -28,7 +28,7 @@ from torchlogreg.inputs import make_data
 from torchlogreg.kernels import threads_of_fit
 from torchlogreg.losses import Loss
 from torchlogreg.objective import Objective
-from torchlogreg.optim import AUTO, OPTIMIZERS, Choice, choose, resolve
+from torchlogreg.optim import AUTO, OPTIMIZERS, Choice, choose_for, resolve
 from torchlogreg.penalties import Penalty
 from torchlogreg.reweighting import reweight
 from torchlogreg.shown import shown
@@ -184,23 +184,16 @@ def fit(
     settings.check_parts(penalty, loss, scheduler, generator)
     weighting = settings.weighting_for(model, weighting)
     objective = Objective(model, loss, penalty)
-    parts = {"sample_weight": sample_weight, "offset": offset, "own_target": objective.own_loss}
+    own = objective.own_loss
     unseen = optimizer in (None, AUTO) and tol > 0 and not hooks and resume is None
-    data = make_data(model, X, y, **parts, unseen=unseen)
+    data = make_data(
+        model, X, y, sample_weight=sample_weight, offset=offset, own_target=own, unseen=unseen
+    )
     names = names_of(X, feature_names, model.n_features)
     distributed.alike(model.parameters())
     choice = None
     if optimizer is None or optimizer == AUTO:
-        choice = choose(
-            objective,
-            batch_size,
-            adaptive=weighting.adaptive,
-            settles=weighting.settles,
-            n_rows=data.n,
-            X=data.X,
-            tol=tol,
-            spread=(data.mapped or data.total is not None) and data.n * data.X.shape[1] > GATHERED,
-        )
+        choice = choose_for(objective, data, weighting, batch_size, tol)
         optimizer = choice.name
     data, looked_at = first_look(objective, data, X, choice)
     instance = resolve(optimizer, objective, batch_size, OPTIMIZERS)

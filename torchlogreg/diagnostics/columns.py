@@ -25,6 +25,10 @@ BLOCK = 2**16
 GAP = 64
 """Columns between two that are read with them: neighbours cost less than another way to memory."""
 
+ALIKE = 0.99
+"""Share of the largest inflation from which on a column is as bad: the first such one is named, for
+rounding must not decide."""
+
 _EXACT = 1e-10
 _MOST = 10
 
@@ -220,7 +224,7 @@ def _near(problem: Problem, factor: Floats, names: list[int]) -> Iterator[Findin
         if half is None:
             return
         inflation = np.square(half).sum(axis=1)
-        worst = int(inflation.argmax())
+        worst = int((inflation >= ALIKE * inflation.max()).argmax())
         if inflation[worst] < VIF:
             return
         rest = [alive[i] for i in range(len(alive)) if i != worst]
@@ -243,7 +247,8 @@ def _explaining(
     factor: Floats, j: int, rest: list[int], shares: Floats, inflation: float
 ) -> list[int]:
     """The fewest of the rest, largest shares first, that leave little more of ``j`` than all do."""
-    order = [rest[i] for i in np.argsort(-np.abs(shares))]
+    size = np.round(np.abs(shares) / np.abs(shares).max(), 2)
+    order = [rest[i] for i in np.argsort(-size, kind="stable")]
     column = factor[:, j]
     basis = algebra.basis(factor[:, order])
     parts = basis.T @ column

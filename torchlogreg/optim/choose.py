@@ -7,6 +7,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from torchlogreg import distributed
+from torchlogreg.data import GATHERED, Batch
 from torchlogreg.objective import Objective
 from torchlogreg.optim.choose_sparse import for_sparse
 from torchlogreg.optim.least_squares import unsolvable
@@ -15,6 +16,7 @@ from torchlogreg.optim.sampling import heavy_tailed
 from torchlogreg.optim.wide import MOST_ROWS, bound_to_columns
 from torchlogreg.penalties import Penalty
 from torchlogreg.sparse import is_sparse
+from torchlogreg.weighting import Weighting
 
 AUTO = "auto"
 """The name of the default: what :func:`choose` chooses."""
@@ -32,8 +34,7 @@ TALL_CLASSES = 300
 20,000 x 10 and 5, 50,000 x 50 and 3; at 190 rows a parameter it is even (20,000 x 20 and 5)."""
 
 LOOSE, HUGE = 1e-6, 2**24
-"""Tolerance above which, and rows times columns from which on, few digits are quicker by passes.
-"""
+"""Tolerance above which, and rows times columns from which on, passes are quicker than a matrix."""
 
 RIDGE = 5e-6
 """The same tolerance for a ridge regression, whose exact solution takes one Gram matrix: passes are
@@ -99,6 +100,22 @@ def choose(
     rows = n_rows or 0
     return Choice(
         *_choose(objective, batch_size, X, adaptive=adaptive, rows=rows, tol=tol, spread=spread)
+    )
+
+
+def choose_for(
+    objective: Objective, data: Batch, weighting: Weighting, batch_size: int | None, tol: float
+) -> Choice:
+    """The same for rows that are ready to be fitted."""
+    return choose(
+        objective,
+        batch_size,
+        adaptive=weighting.adaptive,
+        settles=weighting.settles,
+        n_rows=data.n,
+        X=data.X,
+        tol=tol,
+        spread=(data.mapped or data.total is not None) and data.n * data.X.shape[1] > GATHERED,
     )
 
 

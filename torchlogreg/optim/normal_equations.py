@@ -71,9 +71,10 @@ def normal_equations(
     y = batch.y
     if batch.offset is not None:
         y = batch.each(torch.sub, y, batch.offset.flatten())
-    G, size, centre = _gram(objective, batch, ridge)  # 1
-    if not float(G.diagonal().min()) > TINY:
+    sums = _gram(objective, batch, ridge)  # 1
+    if sums is None:
         return None
+    G, size, centre = sums
     factor = Factor(G)
     if factor.singular or not float(factor.smallest_pivot) > SOUND:
         return None
@@ -111,9 +112,10 @@ def triangle(objective: Objective, batch: Batch, *, ridge: float) -> Tensor | No
     """
     if batch.X.dtype != torch.float64:
         return None
-    G, _, centre = _gram(objective, batch, ridge)
-    if not float(G.diagonal().min()) > TINY:
+    sums = _gram(objective, batch, ridge)
+    if sums is None:
         return None
+    G, _, centre = sums
     lower, info = torch.linalg.cholesky_ex(G)
     pivots = lower.diagonal().square() / G.diagonal()
     if int(info) or not float(pivots.min()) > DIGITS:
@@ -127,8 +129,11 @@ def triangle(objective: Objective, batch: Batch, *, ridge: float) -> Tensor | No
     return found
 
 
-def _gram(objective: Objective, batch: Batch, ridge: float) -> tuple[Tensor, Tensor, Tensor]:
-    """``A' S A + ridge`` of moved columns (P, P), the ridge (P,), and by what they were moved."""
+def _gram(objective: Objective, batch: Batch, ridge: float) -> tuple[Tensor, Tensor, Tensor] | None:
+    """``A' S A + ridge`` of moved columns (P, P), the ridge (P,), and by what they were moved.
+
+    None where products have too few digits.
+    """
     sums, bias = objective.remembered.moments(batch), objective.model.bias is not None
     p = len(sums.total)
     size = torch.full((p + int(bias),), ridge, dtype=sums.gram.dtype, device=sums.gram.device)
@@ -139,7 +144,7 @@ def _gram(objective: Objective, batch: Batch, ridge: float) -> tuple[Tensor, Ten
         G[p, :p] = G[:p, p] = sums.total
         G[p, p] = batch.sample_weight.sum()
     G.diagonal().add_(size)
-    return G, size, sums.centre
+    return (G, size, sums.centre) if float(G.diagonal().min()) > TINY else None
 
 
 def _right_side(batch: Batch, y: Tensor, centre: Tensor, bias: bool, z: Tensor) -> Tensor:
