@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import errno
+import os
 import signal
 import socket
+import sys
 import threading
 from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from common import main_guard, parser
 
@@ -51,6 +56,12 @@ def main() -> int:
     reach = p.add_mutually_exclusive_group()
     reach.add_argument("--host", default="127.0.0.1", help="address to listen on")
     reach.add_argument("--bind-all", action="store_true", help="listen on all addresses")
+    p.add_argument(
+        "--careful",
+        action="store_true",
+        help="read event files more slowly, and survive whatever they hold; done without being "
+        "asked once TensorBoard's fast reader has died of a file",
+    )
     args = p.parse_args()
     check_folder(args.logdir)
     stop = threading.Event()
@@ -59,7 +70,11 @@ def main() -> int:
     address = serve(args)
     print(f"TensorBoard shows {args.logdir} at {address}  (Ctrl-C ends it)", flush=True)
     while not stop.wait(0.5):
-        pass
+        if not args.careful and reader_died():
+            print("TensorBoard's fast reader died of a file: reading carefully", flush=True)
+            where = ["--bind-all"] if args.bind_all else [f"--host={args.host}"]
+            again = ["--careful", f"--port={urlsplit(address).port}", *where, "--"]
+            os.execv(sys.executable, [sys.executable, sys.argv[0], *again, str(args.logdir)])
     print("stopped")
     return 0
 
@@ -78,16 +93,45 @@ def serve(args: Namespace) -> str:
         raise ValueError(f"--port is {args.port}, but ports are 0 to 65535")
     host = "0.0.0.0" if args.bind_all else args.host
     port = free_port(host, PORT) if args.port is None else args.port
+    bear_with_strangers()
     board: Any = program.TensorBoard()
     where = ["--bind_all"] if args.bind_all else ["--host", args.host]
+    fast = f"--load_fast={'false' if args.careful else 'auto'}"
     board.configure(
-        argv=["watch", "--logdir", str(args.logdir), "--port", str(port), *where, *FLAGS]
+        argv=["watch", f"--logdir={args.logdir}", "--port", str(port), *where, fast, *FLAGS]
     )
     try:
         address: str = board.launch()
     except program.TensorBoardServerException as error:
         raise ValueError(f"TensorBoard cannot listen on {host} port {port}: {error}") from None
     return address
+
+
+def reader_died() -> bool:
+    """Has the process ended that reads event files for TensorBoard, the only one it starts?"""
+    if os.name != "posix":
+        return False
+    with suppress(ChildProcessError):  # none was started
+        return os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    return False
+
+
+def bear_with_strangers() -> None:
+    """Let TensorBoard read an event file up to what it cannot read, whatever the reason is.
+
+    It does so at a cut record. A ``MemoryError`` at one that claims 2^62 bytes, or a
+    ``DecodeError`` at one that is no event, would end the thread that reads all runs.
+    """
+    from tensorboard.backend.event_processing import event_file_loader
+
+    loader: Any = event_file_loader.EventFileLoader
+    own = loader.Load
+
+    def load(file: Any) -> Iterator[Any]:
+        with suppress(Exception):
+            yield from own(file)
+
+    loader.Load = load
 
 
 def check_folder(folder: Path) -> None:

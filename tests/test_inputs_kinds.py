@@ -81,6 +81,9 @@ GOOD_Y: dict[str, Callable[[np.ndarray], Any]] = {
     "uint16": lambda y: y.astype(np.uint16),
     "uint32": lambda y: y.astype(np.uint32),
     "uint64": lambda y: y.astype(np.uint64),
+    "uint16 tensor": lambda y: torch.from_numpy(y).to(torch.uint16),
+    "uint64 tensor": lambda y: torch.from_numpy(y).to(torch.uint64),
+    "tensor with a gradient": lambda y: torch.from_numpy(y).double().requires_grad_(),
     "other byte order": lambda y: y.astype(">i4"),
 }
 

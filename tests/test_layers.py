@@ -25,7 +25,7 @@ LAYERS: list[str] = [
     "sparse_inputs targets threads untrusted whole_files",
     "analytic audit autograd_pass base closed_form combinators configuration export "
     "models saving units weighting",
-    "class_curvature curvature design gram inputs jeffreys kernels moments names objective "
+    "class_curvature curvature design gram inputs jeffreys kernels levels moments names objective "
     "one_class passes remembered response scaling small small_classes",
     "optim",
     "checkpoints convergence diagnostics first_look fit inference reweighting settings shown "

@@ -12,7 +12,7 @@ from torchlogreg import LinearRegression, fit
 from torchlogreg.data import Batch
 from torchlogreg.design import Design
 from torchlogreg.objective import Objective
-from torchlogreg.optim import choose
+from torchlogreg.optim import LeastSquares, SubsampledNewton, choose
 from torchlogreg.optim.normal_equations import SMALL, normal_equations
 from torchlogreg.optim.refinement import minimum_norm
 from torchlogreg.penalties import L2
@@ -160,3 +160,82 @@ def test_a_loose_tolerance_is_kept(case: str, tol: float, monkeypatch: pytest.Mo
     exact = refined(batch, bias=True, ridge=1e-3 * N / 2)
     wrong = (batch.X - batch.X.mean(0)) @ (model.weight[0].detach() - exact[:P])
     assert 0 < float(wrong.std()) <= 10 * tol * float(batch.y.std())
+
+
+@pytest.mark.parametrize("case", ["plain", "far", "units", "correlated", "weighted", "near"])
+@pytest.mark.parametrize("ridge", [0.0, 1e-3])
+def test_a_rough_first_step_has_a_few_digits_and_the_next_one_all(case: str, ridge: float) -> None:
+    batch = rows(case)
+    if case == "near":  # too near for normal equations that are to be refined
+        batch.X[:, 1] = batch.X[:, 0] + 1e-5 * batch.X[:, 1]
+    given = {"sample_weight": batch.sample_weight, "offset": batch.offset}
+    given["penalty"] = L2(ridge) if ridge else None
+    found, exact = (LinearRegression(P, dtype=torch.float64) for _ in range(2))
+    best = fit(exact, batch.X, batch.y, optimizer="least_squares", **given)
+    optimizer = LeastSquares(found.parameters(), rough=0.01)
+    first = fit(found, batch.X, batch.y, optimizer=optimizer, max_epochs=1, tol=0, **given)
+    assert optimizer.unrefined and not optimizer.exact
+    assert first.objective == pytest.approx(best.objective, rel=1e-10)
+    fit(found, batch.X, batch.y, optimizer=optimizer, max_epochs=2, tol=0, **given)
+    assert optimizer.exact and not optimizer.unrefined
+    torch.testing.assert_close(found.weight, exact.weight, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("tol, rough", [(1e-6, 0.0), (1e-4, 1e-4)])
+def test_a_tolerance_of_few_digits_asks_for_a_rough_solution(
+    tol: float, rough: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def noted(*args: object, **more: object) -> Tensor | None:
+        asked.append(more["rough"])
+        return normal_equations(*args, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(sys.modules["torchlogreg.optim.least_squares"], "normal_equations", noted)
+    batch = rows("plain")
+    result = fit(LinearRegression(P, dtype=torch.float64), batch.X, batch.y, tol=tol)
+    assert result.choice is not None and result.choice.name == "least_squares"
+    assert asked == [rough]
+    assert result.converged and result.n_epochs == 1 and result.optimality <= tol
+
+
+def test_a_rough_solution_that_is_too_rough_is_followed_by_the_exact_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    here = sys.modules["torchlogreg.optim.least_squares"]
+
+    def poor(*args: object, rough: float, **more: object) -> Tensor | None:
+        found = normal_equations(*args, rough=rough, **more)  # type: ignore[arg-type]
+        return None if found is None else found * (1.01 if rough else 1.0)
+
+    monkeypatch.setattr(here, "normal_equations", poor)
+    batch, model = rows("plain"), LinearRegression(P, dtype=torch.float64)
+    result = fit(model, batch.X, batch.y, tol=1e-4)
+    assert result.converged and result.n_epochs == 2
+    want = refined(batch, bias=True, ridge=0.0)
+    torch.testing.assert_close(model.weight[0].detach(), want[:P], rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("shift", [0.0, 1e6, 1e12, 1e15])
+@pytest.mark.parametrize("apart", [1.0, 1e-3, 1e-5, 1e-6, 5e-7, 1e-8])
+@pytest.mark.parametrize("tol", [1e-2, 1e-5, 2e-6])
+def test_predictions_are_as_near_as_the_tolerance_says(
+    shift: float, apart: float, tol: float
+) -> None:
+    """The gradient does not see what nearly dependent columns share, nor what a mean hides."""
+    batch = rows("plain")
+    X, noise = batch.X, batch.X[:, 1].clone()
+    X[:, 1] = X[:, 0] + apart * noise
+    y = batch.y + noise + shift
+    loose, exact = (LinearRegression(P, dtype=torch.float64) for _ in range(2))
+    result = fit(loose, X, y, tol=tol)
+    fit(exact, X, y)
+    far = (loose.predict(X) - exact.predict(X)).abs().max() / y.std()
+    assert result.converged and float(far) <= tol + 4e-16 * shift
+
+
+@pytest.mark.parametrize("rough", [-1.0, float("nan"), float("inf"), True, None, "1e-3"])
+def test_a_rough_error_that_is_none_is_refused(rough: object) -> None:
+    for optimizer in (LeastSquares, SubsampledNewton):
+        with pytest.raises(ValueError, match="relative error that is small enough"):
+            optimizer(LinearRegression(2).parameters(), rough=rough)  # type: ignore[arg-type]

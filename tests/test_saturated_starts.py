@@ -7,9 +7,17 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from problems import params_of, problem
-from torchlogreg import L2, SoftmaxRegression, fit
+from torchlogreg import (
+    L2,
+    ConvergenceWarning,
+    Jeffreys,
+    OrdinalRegression,
+    SoftmaxRegression,
+    fit,
+)
 
 START = (40.0, -100.0, 800.0)
 METHODS = ("auto", "newton", "subsampled_newton", "newton_cg")
@@ -76,3 +84,64 @@ def test_no_gap_of_an_ordinal_model_is_thrown_out_of_sight(start: float) -> None
         warnings.simplefilter("ignore")  # it may say that it did not arrive
         result = fit(far, case.X, case.y, optimizer="newton")
     assert not result.converged or abs(result.objective - want) < 1e-6
+
+
+def three_levels() -> tuple[Tensor, Tensor]:
+    """400 rows, three levels."""
+    case = problem("logistic", n=400, p=4)
+    score = case.X[:, 0] + case.y.double()
+    return case.X, (score > 0).long() + (score > 1).long()
+
+
+@pytest.mark.parametrize("optimizer", ("auto", "newton_cg", "lbfgs"))
+@pytest.mark.parametrize("gap", (-36.0, -40.0, -800.0))
+def test_a_gap_below_rounding_is_left_or_named(optimizer: str, gap: float) -> None:
+    X, y = three_levels()
+    near, model = (OrdinalRegression(4, 3, dtype=X.dtype) for _ in range(2))
+    best = fit(near, X, y).objective
+    with torch.no_grad():
+        model.gaps.fill_(gap)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        result = fit(model, X, y, optimizer=optimizer)
+    if result.converged:
+        assert result.objective == pytest.approx(best, rel=1e-6)
+    elif not bool((model.cutpoints.diff() > 0).all()):
+        assert "level 1 has rows, but no place between its cutpoints: gaps[0]" in result.message
+
+
+def test_cutpoints_may_meet_where_a_level_has_no_rows_or_the_loss_is_another() -> None:
+    X, y = three_levels()
+    for target, weights in ((torch.where(y == 1, 0, y), None), (y, (y != 1).double())):
+        model = OrdinalRegression(4, 3, dtype=X.dtype)
+        with torch.no_grad():
+            model.gaps.fill_(-800.0)
+        given = {"penalty": L2(0.01), "max_epochs": 300}
+        assert fit(model, X, target, sample_weight=weights, **given).converged
+    with torch.no_grad():
+        model.gaps.fill_(-800.0)
+    fit(model, X, 10.0 * y, loss=lambda eta, t: (eta.mean(1) - t).square(), optimizer="newton")
+
+
+@pytest.mark.parametrize("optimizer", ("auto", "newton_cg", "lbfgs"))
+@pytest.mark.parametrize("first", (800.0, -800.0))
+def test_no_optimum_is_seen_where_a_level_has_lost_its_place(optimizer: str, first: float) -> None:
+    X, y = three_levels()
+    near, far = (OrdinalRegression(4, 3, dtype=X.dtype) for _ in range(2))
+    with torch.no_grad():
+        far.first.fill_(first)  # type: ignore[union-attr]
+    best = fit(near, X, y).objective
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        result = fit(far, X, y, optimizer=optimizer)
+    assert not result.converged or result.objective == pytest.approx(best, rel=1e-6)
+
+
+def test_a_start_of_no_information_ends_in_a_warning() -> None:
+    case = problem("logistic", n=400, p=4)
+    model = case.model()
+    with torch.no_grad():
+        model.bias.fill_(800.0)
+    with pytest.warns(ConvergenceWarning, match="not converged"):
+        result = fit(model, case.X, case.y, penalty=Jeffreys())
+    assert not result.converged and float(model.bias.detach()) == 800.0

@@ -25,6 +25,7 @@ from torchlogreg import (
     fit,
 )
 from torchlogreg.data import Batch
+from torchlogreg.optim import sampling, subsampled
 from torchlogreg.optim.sampling import sampled, stretches
 from torchlogreg.optim.subsampled import SubsampledNewton
 
@@ -253,3 +254,30 @@ def test_a_loose_tolerance_is_taken_at_its_word() -> None:
     )
     assert loose.converged and strict.converged
     assert loose.n_epochs < strict.n_epochs
+
+
+@pytest.mark.parametrize(
+    "tol, n, level, want",
+    [
+        (1e-3, 100_000, 0.0, 2250),
+        (1e-5, 100_000, 0.0, 4500),
+        (1e-3, 200_000, 0.0, 4500),
+        (1e-3, 100_000, 2.0, 4500),  # a rare class
+    ],
+)
+def test_few_digits_are_begun_on_half_of_a_sample_that_costs_as_much_as_a_pass(
+    tol: float, n: int, level: float, want: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = []
+
+    def nested(batch: Batch, sizes: list[int], *more: Any) -> list[Batch]:
+        drawn.append(sizes[-1])
+        return sampling.nested(batch, sizes, *more)
+
+    monkeypatch.setattr(subsampled, "nested", nested)
+    normal = draw(4)
+    X = normal(n, 8)
+    y = (X[:, 0] + normal(n) > level).to(F64)
+    result = fit(LogisticRegression(8, dtype=F64), X, y, tol=tol)
+    assert result.converged and result.optimizer == "SubsampledNewton"
+    assert drawn == [want]

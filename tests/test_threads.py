@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from torchlogreg import L2, LogisticRegression, OrdinalRegression, SoftmaxRegression, fit
 from torchlogreg.base import Model
 from torchlogreg.kernels import SMALLEST
 from torchlogreg.state import FitState, Hook
 from torchlogreg.threads import SMALL, sweeping_threads, threads_for
+
+SHARED = 2**15
+"""Numbers from which on torch shares an operation among its threads."""
 
 
 @pytest.fixture
@@ -76,3 +81,33 @@ def test_any_number_of_threads_gives_the_same_bits(kind: str) -> None:
         torch.set_num_threads(before)
         SMALLEST.reset(token)
     assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
+
+
+class Unswept(TorchDispatchMode):
+    """Names of operations of torch on many numbers while it has several threads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> object:
+        if torch.get_num_threads() > 1 and any(
+            isinstance(given, torch.Tensor) and given.numel() >= SHARED for given in args
+        ):
+            self.found.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize("weighted", [False, True])
+def test_no_thread_of_torch_spins_beside_the_kernels(weighted: bool) -> None:
+    """One that has had work burns its core for milliseconds: a fit took a fifth longer."""
+    pytest.importorskip("numba", reason="the compiled kernels are the extra 'fast'")
+    model, X, y = tall("binary")
+    X, y = X.repeat(4, 1), y.repeat(4)
+    weights = torch.ones_like(y) + y if weighted else None
+    with Unswept() as seen:
+        fit(model, X, y, penalty=L2(1e-3), sample_weight=weights)
+    assert set(seen.found) <= {"aten.detach.default"}

@@ -23,6 +23,7 @@ from torchlogreg.diagnostics.report import (
     in_order,
     is_certain,
 )
+from torchlogreg.levels import lost_level
 from torchlogreg.optim.requirements import exhausted, superlinear
 from torchlogreg.state import FitState
 
@@ -46,6 +47,7 @@ def check_convergence(state: FitState, tol: float) -> None:
        would be better still.
     4. Nor is it one if the classes are quasi-completely separated. A few rows prove that they are
        not; only where they cannot, linear programs decide.
+    5. Nor where a level with rows has lost its place between two cutpoints.
 
     Parameters
     ----------
@@ -77,6 +79,8 @@ def check_convergence(state: FitState, tol: float) -> None:
     if gaining and state.epoch < state.max_epochs:
         return
     if state.weighting.adaptive and (state.epoch == 1 or float(state.weight_change) > tol):
+        return
+    if state.objective.own_loss and lost_level(state.model, state.data) is not None:  # 5
         return
     state.converged = not _is_separated(state)  # 4
     state.request_stop("converged" if state.converged else "separated")
@@ -159,10 +163,12 @@ def _rounding(state: FitState) -> float:
 
     A few units in the last place; for numbers far from zero as many times more as they are standard
     deviations away. No limit for an optimizer that says ``exact``: its parameters are the solution,
-    rounded, and what gradient is left is that rounding.
+    rounded, and what gradient is left is that rounding. None is left by one that is ``unrefined``.
     """
     if getattr(state.optimizer, "exact", False):
         return torch.finfo(torch.float64).max
+    if getattr(state.optimizer, "unrefined", False):
+        return 0.0
     objective = state.objective
     units = 4.0
     if objective.own_loss and state.model.n_classes is None:

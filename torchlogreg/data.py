@@ -102,7 +102,7 @@ class Batch:
         shape, dtype = (len(self), *columns), self.X.dtype if dtype is None else dtype
         if self.rooms is not None and math.prod(shape) * dtype.itemsize >= mapping.LARGE:
             return self.rooms.tensor(shape, dtype)
-        return torch.empty(shape, dtype=dtype, device=self.X.device)
+        return empty(shape, dtype, self.X.device)
 
     def each(self, work: Callable[..., Tensor], *parts: Tensor | None) -> Tensor:
         """``work(*parts)``, (n, ...), which needs no other row for any.

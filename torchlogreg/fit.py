@@ -28,7 +28,7 @@ from torchlogreg.inputs import make_data
 from torchlogreg.kernels import threads_of_fit
 from torchlogreg.losses import Loss
 from torchlogreg.objective import Objective
-from torchlogreg.optim import AUTO, OPTIMIZERS, Choice, choose_for, resolve
+from torchlogreg.optim import AUTO, OPTIMIZERS, Choice, choose_for, loosen, resolve
 from torchlogreg.penalties import Penalty
 from torchlogreg.reweighting import reweight
 from torchlogreg.shown import shown
@@ -162,7 +162,7 @@ def fit(
     resume : path, optional
         A folder of ``hooks.Checkpoint``, or one of its files: go on from there, with everything
         else as it was, to the same bits as without the interruption. An empty folder: from the
-        start. ``max_epochs`` and ``tol`` may differ.
+        start. ``max_epochs`` and ``tol`` may differ; another ``tol`` may take other steps.
 
     Returns
     -------
@@ -197,6 +197,8 @@ def fit(
         optimizer = choice.name
     data, looked_at = first_look(objective, data, X, choice)
     instance = resolve(optimizer, objective, batch_size, OPTIMIZERS)
+    if choice is not None:
+        loosen(instance, choice, tol)
     state = FitState(objective, instance, data, weighting, max_epochs, names)
     state.schedule = None if scheduler is None else scheduler(instance)
     state.hooks, state.batch_size, state.generator = hooks, batch_size, generator

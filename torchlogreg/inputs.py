@@ -69,10 +69,11 @@ def make_data(
         data = _own_rows(model, X, y, sample_weight, offset, own_target, unseen)
     if distributed.world_size() > 1:  # 2
         data = replace(data, total=distributed.count(len(data), data.X.device), few=None)
-    if sample_weight is not None:
-        data = data.reweighted(mean_one_on(data, data.sample_weight).to(model.weight.dtype))
-    if own_target:
-        refuse_one_class(model, data)
+    with threads_for(data.X, swept=gram_available(data.X)):
+        if sample_weight is not None:
+            data = data.reweighted(mean_one_on(data, data.sample_weight).to(model.weight.dtype))
+        if own_target:
+            refuse_one_class(model, data)
     return data
 
 
@@ -98,8 +99,9 @@ def _own_rows(
     rooms = Rooms() if on_disk and like.device.type == "cpu" else None
     with threads_for(X, swept=gram_available(X)):
         data = _with_the_rest(model, X, y, sample_weight, offset, own_target, rooms, few)
-    if sample_weight is not None and not is_sparse(X) and not float(data.sample_weight.min()) > 0:
-        data, squares = replace(data, few=None), sums_of_squares(X, data.sample_weight)
+        whole = sample_weight is None or is_sparse(X) or float(data.sample_weight.amin()) > 0
+        if not whole:
+            data, squares = replace(data, few=None), sums_of_squares(X, data.sample_weight)
     return replace(data, squares=squares)
 
 
@@ -115,7 +117,7 @@ def _with_the_rest(
 ) -> Batch:
     """Targets, weights and offsets beside ``X``."""
     like, n = model.weight, len(X)
-    y = as_tensor(y, "the target", like.device)
+    y = as_tensor(y, "the target", like.device).detach()
     if len(y) != n:
         raise ValueError(f"X has {n} rows, but the target has {len(y)}; they must match")
     y = _target(model, y, rooms) if own_target else finite_rows(y, "the target")
@@ -240,6 +242,8 @@ def as_tensor(values: Any, name: str, device: torch.device) -> Tensor:
             # An own copy where numpy's is read-only: torch tensors are always writable.
             array = np.ascontiguousarray(array if array.flags.writeable else array.copy())
         values = torch.from_numpy(array)
+    if values.dtype in (torch.uint16, torch.uint32, torch.uint64):
+        values = values.long()  # torch compares none of these
     if values.is_complex():
         raise ValueError(f"{name} is complex, but real numbers are needed")
     if device.type == "mps" and values.dtype == torch.float64:

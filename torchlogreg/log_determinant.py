@@ -132,9 +132,10 @@ def log_determinant_rounding(eta: Tensor, rows: Rows) -> Tensor:
     """
     information = _information(eta, rows)
     factor, _, good = _unit_factor(information)
+    if not bool(good.all()):  # waits for the device
+        return eta.new_zeros(())
     trace = torch.cholesky_inverse(factor).diagonal().sum()
-    rounding = 8 * torch.finfo(information.dtype).eps * trace
-    return torch.where(good.all(), rounding, 0.0).to(eta.dtype)
+    return (8 * torch.finfo(information.dtype).eps * trace).to(eta.dtype)
 
 
 def _information(eta: Tensor, rows: Rows) -> Tensor:

@@ -19,15 +19,15 @@ def refuse_one_class(model: Model, data: Batch) -> None:
     y, weights = data.y, data.sample_weight
     if model.n_classes is None or y.ndim == 2:
         return
-    ends = torch.stack(torch.aminmax(y)).double()
-    whole = float(weights.min()) > 0
+    ends = torch.stack((y.amin(), y.amax())).double()
+    whole = float(weights.amin()) > 0
     if data.total is None and float(ends[0]) < float(ends[1]) and whole:
         return
     if not whole:  # of this rank's rows
         ends = ends.new_tensor((torch.inf, -torch.inf))
         for own, weight in pieces(y, weights):
             if len(own := own[weight > 0]):
-                ends = torch.stack((ends[0].minimum(own.min()), ends[1].maximum(own.max())))
+                ends = torch.stack((ends[0].minimum(own.amin()), ends[1].maximum(own.amax())))
     first, last = data.least(ends[0]), data.largest(ends[1])
     if float(first) == float(last) == int(first):
         n_counted = int(data.summed(weights.count_nonzero()))

@@ -51,7 +51,7 @@ def probability_target(y: Tensor, dtype: torch.dtype) -> Tensor:
     """
     y = _column(y).to(dtype)
     if len(y):
-        low, high = torch.aminmax(y)
+        low, high = y.amin(), y.amax()  # quicker than aminmax
         if float(low) >= 0 and float(high) <= 1:  # NaN is neither
             return y
     what = "neither a label 0 or 1 nor a probability between them"

@@ -12,6 +12,7 @@ Kind = Literal[
     "constant",
     "dominant_row",
     "learning_rate",
+    "lost_level",
     "near_collinear",
     "not_converged",
     "not_finite",
@@ -30,9 +31,10 @@ class Finding:
     ----------
     kind : str
         "separation": no finite estimate, since classes can be told apart; "absent_class": a class
-        without rows; "constant", "collinear", "near_collinear", "scale": columns; "dominant_row":
-        sample weights; "learning_rate", "not_converged", "not_finite": how the fit ended; "note":
-        what the optimizer said; "unchecked": a test was left out for its size.
+        without rows; "lost_level": one with rows whose cutpoints have met; "constant", "collinear",
+        "near_collinear", "scale": columns; "dominant_row": sample weights; "learning_rate",
+        "not_converged", "not_finite": how the fit ended; "note": what the optimizer said;
+        "unchecked": a test was left out for its size.
     text : str
         One line: what, which columns by name, what to do.
     columns : tuple of int

@@ -112,7 +112,7 @@ class Problem:
     @cached_property
     def all_count(self) -> bool:
         """Whether every row has weight."""
-        return float(self.data.sample_weight.min()) > 0
+        return float(self.data.sample_weight.amin()) > 0
 
     @cached_property
     def factor(self) -> Floats | None:

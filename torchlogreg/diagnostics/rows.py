@@ -6,14 +6,26 @@ from collections.abc import Iterator
 
 from torchlogreg.diagnostics.diagnosis import Finding
 from torchlogreg.diagnostics.problem import Problem
+from torchlogreg.levels import lost_level
+from torchlogreg.models import OrdinalRegression
 
 
 def row_findings(problem: Problem) -> Iterator[Finding]:
-    """Absent classes; a row with more than half of the weight of at least three."""
+    """Absent classes, lost levels; a row with more than half of the weight of at least three."""
     for c in problem.empty_classes:
         yield _absent(problem, c)
+    model = problem.objective.model
+    level = lost_level(model, problem.data) if problem.objective.own_loss else None
+    if isinstance(model, OrdinalRegression) and level is not None:
+        gap = float(model.gaps.detach()[level - 1])
+        yield Finding(
+            "lost_level",
+            f"level {level} has rows, but no place between its cutpoints: gaps[{level - 1}] is "
+            f"{gap:g}, which moves no cutpoint; set model.gaps to zeros, and fit again",
+            severity="error",
+        )
     weights = problem.data.sample_weight
-    share = float(weights.max()) / len(weights)  # their mean is one
+    share = float(weights.amax()) / len(weights)  # their mean is one
     if share > 0.5 and int(weights.count_nonzero()) > 2:
         row = int(weights.argmax())
         yield Finding(

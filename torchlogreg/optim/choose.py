@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 from torch import Tensor
+from torch.optim import Optimizer
 
 from torchlogreg import distributed
 from torchlogreg.data import GATHERED, Batch
@@ -35,6 +37,10 @@ TALL_CLASSES = 300
 
 LOOSE, HUGE = 1e-6, 2**24
 """Tolerance above which, and rows times columns from which on, passes are quicker than a matrix."""
+
+ROUGH = {"least_squares": LOOSE, "subsampled_newton": 5e-5}
+"""Optimizers with less to do for such a tolerance, and that above which it is quicker: half a
+sample costs more passes than it saves from 1e-5 on."""
 
 RIDGE = 5e-6
 """The same tolerance for a ridge regression, whose exact solution takes one Gram matrix: passes are
@@ -119,6 +125,12 @@ def choose_for(
     )
 
 
+def loosen(optimizer: Optimizer, choice: Choice, tol: float) -> None:
+    """Let an optimizer that was chosen take a loose tolerance at its word, if it knows how."""
+    if tol > ROUGH.get(choice.name, math.inf) and hasattr(optimizer, "rough"):
+        optimizer.rough = tol
+
+
 def _is_newtons(objective: Objective) -> bool:
     """Whether it can be minimised by Newton's method at a fair price."""
     smooth = objective.penalty is None or objective.penalty.smooth
@@ -163,7 +175,7 @@ def _choose(
                 f"a tolerance of {tol:g} does not ask for a Hessian of all classes",
             )
     if exact:
-        return "least_squares", "full batch, linear regression: one step is the exact solution"
+        return "least_squares", "full batch, linear regression: one step is the solution"
     if tall and not (penalty is not None and penalty.needs_rows):
         return "subsampled_newton", f"{rows} rows are many for {n_params} parameters"
     return "newton", f"full batch, smooth objective, {n_params} parameters"

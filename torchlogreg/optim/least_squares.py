@@ -21,7 +21,7 @@ from torchlogreg.models import LinearRegression
 from torchlogreg.objective import Closure, Objective
 from torchlogreg.optim.normal_equations import SMALL, normal_equations, triangle
 from torchlogreg.optim.refinement import Solution, minimum_norm, refine
-from torchlogreg.optim.requirements import our_closure
+from torchlogreg.optim.requirements import checked_rough, our_closure
 from torchlogreg.penalties import L2
 from torchlogreg.response import Response
 
@@ -52,6 +52,10 @@ class LeastSquares(Optimizer):
         All trainable parameters of the model.
     lr : float
         Share of the way to the solution, in (0, 1].
+    rough : float
+        Relative error that is small enough, ``>= 0``; 0 asks for all digits. Else the first step
+        is one solution of the normal equations, not refined, where their condition promises a
+        hundredth of it. Later steps are exact.
 
     Attributes
     ----------
@@ -60,6 +64,8 @@ class LeastSquares(Optimizer):
     exact : bool
         Whether the last refinement settled: the parameters are then the solution, rounded, and a
         gradient that float64 can still see is rounding of the parameters themselves.
+    unrefined : bool
+        Whether the last step was such a rough one: optimality is then to be taken at its word.
     note : str
         What the user must know about the solution: empty, or such as "rank 5 of 7 columns:
         minimum-norm solution".
@@ -82,11 +88,15 @@ class LeastSquares(Optimizer):
     rank = -1  # of the class, since a copy of an optimizer takes only its state along
     exact = False
     note = ""
+    rough = 0.0
+    unrefined = False
+    _begun: Tensor | None = None
 
-    def __init__(self, params: Iterable[nn.Parameter], lr: float = 1.0) -> None:
+    def __init__(self, params: Iterable[nn.Parameter], lr: float = 1.0, rough: float = 0.0) -> None:
         if not 0 < lr <= 1:
             raise ValueError(f"LeastSquares needs 0 < lr <= 1, a share of the way, not {lr=}")
         super().__init__(params, {"lr": lr})
+        self.rough = checked_rough(rough)
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Tensor:  # type: ignore[override]
@@ -118,10 +128,14 @@ class LeastSquares(Optimizer):
         trained = [p.requires_grad for p in (model.weight, model.bias) if p is not None]
         if batch.X.numel() > SMALL and all(trained):
             right = _right_side(closure) if batch is closure.batch else None
-            z = normal_equations(objective, batch, ridge=ridge, right=right)
+            rough = 0.0 if self._begun is batch.X else self.rough
+            self._begun = batch.X
+            z = normal_equations(objective, batch, ridge=ridge, right=right, rough=rough)
             if z is not None:
-                self.rank, self.exact, self.note = len(z), True, ""
+                self.rank, self.exact, self.note = len(z), not rough, ""
+                self.unrefined = rough > 0
                 return z
+        self.unrefined = False
         y, found = self._refined(closure, batch, ridge, trained)
         n_columns = y.design.shape[1]
         self.rank, self.exact, self.note = found.rank, found.settled, ""

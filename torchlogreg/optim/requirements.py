@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from numbers import Real
 from typing import Any
 
 import torch
@@ -34,6 +36,22 @@ def superlinear(optimizer: Optimizer) -> bool:
 def exhausted(optimizer: Optimizer) -> bool:
     """Whether another step on the same rows would change nothing."""
     return bool(getattr(optimizer, "exhausted", False))
+
+
+def checked_rough(rough: float) -> float:
+    """A relative error that is small enough, or 0.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    if isinstance(rough, bool) or not isinstance(rough, Real) or not 0 <= rough < math.inf:
+        raise ValueError(
+            f"rough is {rough!r}, but it is a relative error that is small enough, such as 1e-3, "
+            "or 0 for all digits"
+        )
+    return float(rough)
 
 
 def our_closure(closure: Any, optimizer: Optimizer) -> Closure:

@@ -111,6 +111,8 @@ class _Part:
 
     def own(self, index: Tensor, c: int) -> Tensor:
         """Of numbers among the rows of class ``c`` on all ranks, those of this one, from 0."""
+        if self.lengths[c] == self.sizes[c]:
+            return index
         index = index - self.starts[c]
         return index[(index >= 0) & (index < self.lengths[c])]
 

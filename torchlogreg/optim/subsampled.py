@@ -17,18 +17,22 @@ from torchlogreg.optim.centring import Centred, near_zero
 from torchlogreg.optim.factor import Factor
 from torchlogreg.optim.newton import LOST, newton_iteration
 from torchlogreg.optim.quasi_newton import Moved, QuasiNewton
-from torchlogreg.optim.requirements import our_closure
+from torchlogreg.optim.requirements import checked_rough, our_closure
 from torchlogreg.optim.sampling import nested, stretches
 
 FIRST, LAST, GROWTH = 15, 500, 8
 """Rows a parameter in the first and in the last sample, and how the samples between grow."""
 
-FEWEST, ENTRIES = 40, 2**23
-"""Rows a parameter below which the last sample is none, and its size, 64 MB in float64, beyond
+FEWEST, ENTRIES = 40, 2**22
+"""Rows a parameter below which the last sample is none, and its size, 32 MB in float64, beyond
 which it has no more rows than these: it is a copy."""
 
-LEAST = 1000
-"""Rows of the first sample in any case: fewer cost no less, and rare rows are missed."""
+DEAR = 25
+"""A last sample of less than one in so many rows costs less than half a pass: it is not halved."""
+
+LEAST, CHEAP = 1000, 2**17
+"""Rows of the first sample in any case: fewer cost no less, and rare rows are missed; and entries
+of a sample that Newton's iterations do not take long for."""
 
 
 class SubsampledNewton(Optimizer):
@@ -61,6 +65,9 @@ class SubsampledNewton(Optimizer):
         Only 1: the first step tried is Newton's.
     generator : torch.Generator, optional
         Source of the samples, on the CPU. Default: one of its own, seeded with 0 for each fit.
+    rough : float
+        Relative error that is small enough, ``>= 0``: where it is above 0 a last sample that costs
+        as much as a pass is half as large, unless a class is rare.
 
     Attributes
     ----------
@@ -92,6 +99,7 @@ class SubsampledNewton(Optimizer):
     _sample: Factor | None = None
     _whole: Factor | None = None
     _stale = True
+    rough = 0.0
     exhausted = False
 
     def __init__(
@@ -99,11 +107,12 @@ class SubsampledNewton(Optimizer):
         params: Iterable[nn.Parameter],
         lr: float = 1.0,
         generator: torch.Generator | None = None,
+        rough: float = 0.0,
     ) -> None:
         if lr != 1:
             raise ValueError(f"SubsampledNewton takes whole steps, lr=1, not {lr=}")
         super().__init__(params, {"lr": lr})
-        self._generator = generator
+        self._generator, self.rough = generator, checked_rough(rough)
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Tensor:  # type: ignore[override]
@@ -115,14 +124,15 @@ class SubsampledNewton(Optimizer):
         if new:
             closure.objective.remembered.keeps_rows = False
         with near_zero(closure, memory) as (near, self._memory):
-            sizes = _sizes(near)
-            if new:
-                self._quasi, self._sample, self._whole = None, None, None
-                self._stale, self.exhausted = True, False
-            if new and sizes:
-                with for_parts_of(near.batch.X):
-                    return self._begin(near, sizes, source)
-            return self._continue(near)
+            if not new:
+                return self._continue(near)
+            self._quasi, self._sample, self._whole = None, None, None
+            self._stale, self.exhausted = True, False
+            sizes = _sizes(near, rough=self.rough > 0 and not _is_uneven(near))
+            if not sizes:
+                return self._continue(near)
+            with for_parts_of(near.batch.X):
+                return self._begin(near, sizes, source)
 
     def _begin(self, closure: Closure, sizes: list[int], source: torch.Generator) -> Tensor:
         """Sample after sample, the Hessian of each the base for the next."""
@@ -133,7 +143,7 @@ class SubsampledNewton(Optimizer):
             part, here = Closure(objective, rows, rows), [p.clone() for p in closure.params]
             if rows is not samples[0]:
                 _set(closure, start)
-                value = part.value(smooth_only=True)
+                value = part.look()
                 _set(closure, here)
                 if not bool(part.look() <= value):  # the last sample was separated, or a freak
                     _set(closure, start)
@@ -226,16 +236,30 @@ def _rounding(closure: Closure, least: float = 0.0) -> float:
     return unit * float(batch.summed(parts.sum()) / batch.n)
 
 
-def _sizes(closure: Closure) -> list[int]:
+def _sizes(closure: Closure, *, rough: bool) -> list[int]:
     """Rows of the samples; none where the last would be most of the rows."""
     n, P = closure.batch.n, _n_params(closure)
-    last = min(LAST * P, n // 8, max(ENTRIES // P, FEWEST * P))
+    last, first = min(LAST * P, n // 8, max(ENTRIES // P, FEWEST * P)), max(FIRST * P, LEAST)
     if last < FEWEST * P:
         return []
-    sizes, first = [last], max(FIRST * P, LEAST)
-    while sizes[0] > 4 * first:
+    sizes = [max(last // 2, FEWEST * P) if rough and last * DEAR >= n else last]
+    while sizes[0] > 4 * first and sizes[0] * P > CHEAP:
         sizes.insert(0, max(first, sizes[0] // GROWTH))
     return sizes
+
+
+def _is_uneven(closure: Closure) -> bool:
+    """Whether a class may have less than a quarter of an even share, so that each row of it counts.
+
+    Several classes and distributions over them are not counted, and taken for uneven.
+    """
+    batch, K = closure.batch, closure.objective.model.n_classes
+    if K is None:
+        return False
+    if K > 2 or batch.y.ndim == 2 or not batch.y.is_floating_point():
+        return True
+    share = float(batch.summed(batch.y.sum())) / batch.n
+    return not 0.125 <= share <= 0.875
 
 
 def _centred(closure: Closure, source: torch.Generator) -> Centred:
