@@ -79,12 +79,12 @@ def test_ordered_classes_keep_the_order_they_are_named_in() -> None:
 
 
 def test_chunks_go_on_where_a_fit_ended_and_a_fit_forgets_them() -> None:
+    # One step of Adam on 120 rows: it moves a weight by a tenth, whatever the order of the rows.
     X, y = noisy(2)
-    estimator = LogisticClassifier().fit(X, y)
-    coef = estimator.coef_
-    before = estimator.score(X, y)
+    estimator = LogisticClassifier(random_state=0).fit(X, y)
+    coef = estimator.coef_.copy()
     estimator.partial_fit(X, y)
-    assert estimator.score(X, y) == pytest.approx(before, abs=0.05)
+    assert 0.0 < np.abs(estimator.coef_ - coef).max() < 0.5 * np.abs(coef).max()
     with pytest.raises(ValueError, match="pass X and y"):
         estimator.infer()
     assert np.array_equal(estimator.fit(X, y).coef_, coef)
