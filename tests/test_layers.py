@@ -26,7 +26,7 @@ LAYERS: list[str] = [
     "analytic audit autograd_pass base closed_form combinators configuration export "
     "models saving units weighting",
     "class_curvature curvature design gram inputs jeffreys kernels levels moments names objective "
-    "one_class passes remembered response scaling small small_classes",
+    "one_class passes remembered response scaling small small_classes small_compiled",
     "optim",
     "checkpoints convergence diagnostics first_look fit inference reweighting settings shown "
     "state viz",

@@ -44,6 +44,8 @@ class FewRows(NamedTuple):
         Weights, where all are the same.
     near : bool
         Whether means prove that no column is far from zero; see :mod:`torchlogreg.optim.centring`.
+    compiled : bool
+        Whether compiled kernels made this, and go on with it: :mod:`torchlogreg.small_compiled`.
     """
 
     X: Tensor
@@ -53,6 +55,7 @@ class FewRows(NamedTuple):
     sizes: Tensor
     ones: Tensor
     near: bool
+    compiled: bool = False
 
     @classmethod
     def of(cls, X: Tensor) -> FewRows | None:
@@ -62,13 +65,18 @@ class FewRows(NamedTuple):
         ----------
         X : Tensor, shape (n, p)
         """
-        n, p = X.shape
-        if n * p > MOST or p >= WIDEST or n <= p or type(X) is not Tensor:
-            return None
-        if X.dtype != torch.float64 or X.device.type != "cpu" or X.requires_grad:
+        if not cls.suits(X):
             return None
         with threads_for(X):  # a product on several threads never ends in a forked process
             return cls._of(X)
+
+    @staticmethod
+    def suits(X: Tensor) -> bool:
+        """Whether rows are few, and of the right kind."""
+        n, p = X.shape
+        if n * p > MOST or p >= WIDEST or n <= p or type(X) is not Tensor:
+            return False
+        return X.dtype == torch.float64 and X.device.type == "cpu" and not X.requires_grad
 
     @classmethod
     def _of(cls, X: Tensor) -> FewRows | None:

@@ -83,7 +83,7 @@ def refuse_not_finite(X: Tensor, seen: Tensor) -> None:
     NotFiniteError
         If an entry is not.
     """
-    place = None if bool(torch.isfinite(seen.sum())) else first_not_finite(X)
+    place = None if math.isfinite(float(seen.sum())) else first_not_finite(X)
     if place is not None:
         raise NotFiniteError(*place, X[place].item())
 

@@ -15,15 +15,14 @@ from torchlogreg import distributed
 from torchlogreg.base import Model
 from torchlogreg.data import Batch
 from torchlogreg.disk.mapped import Rooms, is_mapped, shared
-from torchlogreg.few_rows import FewRows
+from torchlogreg.few_rows import MOST, FewRows
 from torchlogreg.finite import BLOCK, NotFiniteError, finite_rows, refuse_not_finite
-from torchlogreg.kernels import column_squares, gram_available, squares_available
+from torchlogreg.kernels import column_squares, few_rows, squares_available, threads_of_looks
 from torchlogreg.models import LogisticRegression
 from torchlogreg.one_class import refuse_one_class
 from torchlogreg.sample_weights import checked_weights, mean_one_on
 from torchlogreg.sparse import is_sparse
 from torchlogreg.sparse_inputs import holds_sparse, sparse_rows
-from torchlogreg.threads import threads_for
 from torchlogreg.units import sums_of_squares
 
 
@@ -69,7 +68,7 @@ def make_data(
         data = _own_rows(model, X, y, sample_weight, offset, own_target, unseen)
     if distributed.world_size() > 1:  # 2
         data = replace(data, total=distributed.count(len(data), data.X.device), few=None)
-    with threads_for(data.X, swept=gram_available(data.X)):
+    with threads_of_looks(data.X):
         if sample_weight is not None:
             data = data.reweighted(mean_one_on(data, data.sample_weight).to(model.weight.dtype))
         if own_target:
@@ -97,7 +96,7 @@ def _own_rows(
             f"{model.n_features}; make the model with n_features={X.shape[1]}"
         )
     rooms = Rooms() if on_disk and like.device.type == "cpu" else None
-    with threads_for(X, swept=gram_available(X)):
+    with threads_of_looks(X):
         data = _with_the_rest(model, X, y, sample_weight, offset, own_target, rooms, few)
         whole = sample_weight is None or is_sparse(X) or float(data.sample_weight.amin()) > 0
         if not whole:
@@ -180,7 +179,8 @@ def _checked(
     if 0 in tensor.shape:
         raise ValueError(f"X has shape {tuple(tensor.shape)}: there is nothing to fit")
     cast = tensor.to(like.dtype)
-    if unseen and squares_available(cast):  # in double precision, which no cast overflows
+    # In double precision, which no cast overflows; few rows are looked at otherwise.
+    if unseen and cast.numel() > MOST and squares_available(cast):
         return cast, None
     seen = look(cast)
     try:  # Waits for the device, once, before training.
@@ -203,7 +203,7 @@ def examined(data: Batch, X: Any) -> Batch:
 
 def _looked_at(X: Tensor, *, model: Model, few: list[FewRows]) -> Tensor:
     """Sums of squares of the columns; of few rows of a binary logit what else is asked of them."""
-    made = FewRows.of(X) if type(model) is LogisticRegression else None
+    made = few_rows(X) or FewRows.of(X) if type(model) is LogisticRegression else None
     if made is None:
         return _squares(X)
     few.append(made)

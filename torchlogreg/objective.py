@@ -27,9 +27,8 @@ from torchlogreg.data import Batch
 from torchlogreg.losses import Loss
 from torchlogreg.passes import Found, evaluate, total
 from torchlogreg.penalties import Penalty
-from torchlogreg.remembered import Evaluation, Remembered
-from torchlogreg.small import Logits, Small, flat
-from torchlogreg.small_classes import SmallClasses
+from torchlogreg.remembered import AnySmall, Evaluation, Remembered
+from torchlogreg.small import Logits, flat
 from torchlogreg.units import Units
 
 
@@ -140,7 +139,7 @@ class Objective:
             return Evaluation(batch, self.penalty, [], [], found, logits)
         return self.remembered.keep(batch, self.penalty, found, logits)
 
-    def few(self, batch: Batch) -> Small | SmallClasses | None:
+    def few(self, batch: Batch) -> AnySmall | None:
         """The rows made ready, where they are few; see :mod:`torchlogreg.small`."""
         return self.remembered.small(batch, self.loss, self.penalty)
 
@@ -204,7 +203,7 @@ class Closure:
         self.objective.evaluations += 1
         start, flat = 0, evaluation.gradient.clone()  # optimizers may change p.grad in place
         for p in self.params:
-            p.grad = flat[start : start + p.numel()].view(p.shape)
+            p.grad = flat[start : start + p.numel()].view_as(p)
             start += p.numel()
         return evaluation.value
 

@@ -19,16 +19,16 @@ def refuse_one_class(model: Model, data: Batch) -> None:
     y, weights = data.y, data.sample_weight
     if model.n_classes is None or y.ndim == 2:
         return
-    ends = torch.stack((y.amin(), y.amax())).double()
-    whole = float(weights.amin()) > 0
-    if data.total is None and float(ends[0]) < float(ends[1]) and whole:
+    least, most, whole = y.amin(), y.amax(), float(weights.amin()) > 0
+    if data.total is None and float(least) < float(most) and whole:
         return
+    least, most = least.double(), most.double()
     if not whole:  # of this rank's rows
-        ends = ends.new_tensor((torch.inf, -torch.inf))
+        least, most = least.new_tensor(torch.inf), most.new_tensor(-torch.inf)
         for own, weight in pieces(y, weights):
             if len(own := own[weight > 0]):
-                ends = torch.stack((ends[0].minimum(own.amin()), ends[1].maximum(own.amax())))
-    first, last = data.least(ends[0]), data.largest(ends[1])
+                least, most = least.minimum(own.amin()), most.maximum(own.amax())
+    first, last = data.least(least), data.largest(most)
     if float(first) == float(last) == int(first):
         n_counted = int(data.summed(weights.count_nonzero()))
         raise ValueError(

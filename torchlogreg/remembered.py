@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,11 @@ from torchlogreg.passes import Found
 from torchlogreg.penalties import Penalty
 from torchlogreg.small import Logits, Small
 from torchlogreg.small_classes import SmallClasses
+from torchlogreg.small_compiled import SmallCompiled
 from torchlogreg.units import Units, sums_of_squares
+
+AnySmall: TypeAlias = Small | SmallCompiled | SmallClasses
+"""Few rows made ready, in one of three ways."""
 
 
 class Evaluation(NamedTuple):
@@ -51,7 +55,7 @@ class _Ready(NamedTuple):
     loss: Loss
     penalty: Penalty | None
     versions: tuple[int, int]
-    small: Small | SmallClasses | None
+    small: AnySmall | None
 
 
 class Remembered:
@@ -117,9 +121,7 @@ class Remembered:
         self._last = evaluation = Evaluation(batch, penalty, at, versions, found, logits)
         return evaluation
 
-    def small(
-        self, batch: Batch, loss: Loss, penalty: Penalty | None
-    ) -> Small | SmallClasses | None:
+    def small(self, batch: Batch, loss: Loss, penalty: Penalty | None) -> AnySmall | None:
         """The rows made ready, once; None where the general way is taken."""
         ready, versions = self._ready, (batch.X._version, batch.y._version)
         if ready is not None and ready[1:4] != (loss, penalty, versions):
@@ -128,7 +130,8 @@ class Remembered:
             return ready.small
         if ready is None or not _same_rows(ready.batch, batch):
             made = (self._model, loss, penalty, batch)
-            small: Small | SmallClasses | None = Small.of(*made) or SmallClasses.of(*made)
+            small: AnySmall | None = SmallCompiled.of(*made)
+            small = small or Small.of(*made) or SmallClasses.of(*made)
         else:
             small = None if ready.small is None else ready.small.reweighted(batch)
         self._ready = _Ready(batch, loss, penalty, versions, small)

@@ -41,13 +41,17 @@ class Logits(NamedTuple):
 
 
 class Look(NamedTuple):
-    """Value and gradient (P,) at ``theta`` (P,), and of the rows logits and losses (n,)."""
+    """Value and gradient (P,) at ``theta`` (P,), and of the rows logits and losses (n,).
+
+    ``eta`` (n,), where somebody has it by them.
+    """
 
     theta: Tensor
     value: Tensor
     gradient: Tensor
     logits: Logits
     losses: Tensor
+    eta: Tensor | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -103,7 +107,7 @@ class Small:
         n, p = X.shape
         if batch.total is not None:  # ranks must take one way, however many rows they have
             return None
-        if n * p > MOST or not _suits(model, loss, penalty, batch):
+        if n * p > MOST or not suits(model, loss, penalty, batch):
             return None
         if not torch.equal(y, y.round()):
             return None
@@ -131,10 +135,11 @@ class Small:
     ) -> tuple[Found, Logits]:
         """As :func:`torchlogreg.passes.evaluate`; ``known`` is of these rows, whatever weights."""
         if known is None:
-            look, eta = self._start(theta) or self.look(theta), None
+            look = self._start(theta) or self.look(theta)
         else:
-            look, eta = self.summed(theta, known[0], known[1].losses), known[1].eta
-        return self.found(look, eta), look.logits
+            look = self.summed(theta, known[0], known[1].losses)
+            look = look._replace(eta=known[1].eta.squeeze(1))
+        return self.found(look), look.logits
 
     def _start(self, theta: Tensor) -> Look | None:
         """Everything where parameters and scores are all zero, as at the start of most fits."""
@@ -165,10 +170,10 @@ class Small:
         value.add_(torch.dot(pull, theta), alpha=0.5)
         return Look(theta, value, torch.addmv(pull, self.across, slopes), logits, losses)
 
-    def found(self, look: Look, eta: Tensor | None = None) -> Found:
-        """The same as :func:`torchlogreg.passes.evaluate` gives it; ``eta`` (n, 1) if known."""
-        eta = (look.logits.u * self.sign).unsqueeze(1) if eta is None else eta
-        return Found(look.value, look.gradient, eta, look.losses)
+    def found(self, look: Look) -> Found:
+        """The same as :func:`torchlogreg.passes.evaluate` gives it."""
+        eta = look.logits.u * self.sign if look.eta is None else look.eta
+        return Found(look.value, look.gradient, eta.unsqueeze(1), look.losses)
 
     def curvature(self, logits: Logits) -> Tensor:
         """Hessian of the smooth value, (P, P)."""
@@ -198,8 +203,8 @@ def _filled(batch: Batch, sign: Tensor, size: int) -> Tensor:
     return filled
 
 
-def _suits(model: Model, loss: Loss, penalty: Penalty | None, batch: Batch) -> bool:
-    """For the exact types only: what a subclass does is its own."""
+def suits(model: Model, loss: Loss, penalty: Penalty | None, batch: Batch) -> bool:
+    """Whether this is the binary logit, in exact types: what a subclass does is its own."""
     if type(model) is not LogisticRegression or loss is not binary_nll:
         return False
     return plain(model, penalty, batch) and batch.y.dtype == batch.X.dtype

@@ -20,8 +20,8 @@ from torchlogreg.kernels.packed import Packed
 from torchlogreg.optim.centring import Centred
 from torchlogreg.optim.dual_coordinate import Duals
 from torchlogreg.optim.factor import Factor
+from torchlogreg.optim.iteration import Iteration
 from torchlogreg.optim.metric import Metric, Products
-from torchlogreg.optim.newton import Iteration
 from torchlogreg.optim.newton_cg import NewtonCG
 from torchlogreg.optim.preconditioned import ClassBlocks
 from torchlogreg.optim.proximal import Trail

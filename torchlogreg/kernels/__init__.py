@@ -19,14 +19,17 @@ from torchlogreg.kernels.grams import (
     gram_available,
     squares_available,
     threads_of_fit,
+    threads_of_looks,
 )
 from torchlogreg.kernels.interface import SMALLEST, Sums, available, evaluate, for_parts_of
+from torchlogreg.kernels.logits import Arrays, few_rows
 from torchlogreg.kernels.preparing import prepare
 from torchlogreg.kernels.pulling import pulled, pulled_available
 from torchlogreg.kernels.residual import residual_available, residual_sums
 
 __all__ = [
     "SMALLEST",
+    "Arrays",
     "Sums",
     "available",
     "column_squares",
@@ -35,6 +38,7 @@ __all__ = [
     "curvature",
     "curvature_available",
     "evaluate",
+    "few_rows",
     "for_parts_of",
     "gram",
     "gram_and_totals",
@@ -46,4 +50,5 @@ __all__ = [
     "residual_sums",
     "squares_available",
     "threads_of_fit",
+    "threads_of_looks",
 ]

@@ -19,7 +19,7 @@ from torchlogreg.kernels.strips import (
     upper_gram,
 )
 from torchlogreg.losses import Loss
-from torchlogreg.threads import threads_for
+from torchlogreg.threads import SMALL, threads_for
 
 WIDEST_GRAM = 512
 
@@ -68,8 +68,13 @@ def curvature_available(model: Model, loss: Loss, batch: Batch) -> bool:
 def threads_of_fit(model: Model, loss: Loss, batch: Batch) -> AbstractContextManager[None]:
     """:func:`threads_for` the rows of a fit; wide products take long, too, and are a library's."""
     n, p = batch.X.shape
-    swept = n > p and gram_available(batch.X) and available(model, loss, batch)
+    swept = n * p >= SMALL and n > p and gram_available(batch.X) and available(model, loss, batch)
     return threads_for(batch.X, swept=swept)
+
+
+def threads_of_looks(X: Tensor) -> AbstractContextManager[None]:
+    """The same for what is looked at before a fit."""
+    return threads_for(X, swept=X.numel() >= SMALL and gram_available(X))
 
 
 def curvature(

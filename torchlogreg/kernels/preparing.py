@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from torchlogreg.double_double import DoubleDouble
 from torchlogreg.kernels.grams import column_squares, curvature, gram, squares_available
 from torchlogreg.kernels.interface import DTYPES, KINDS, SMALLEST, evaluate, installed
+from torchlogreg.kernels.logits import Arrays, few_rows
 from torchlogreg.kernels.pulling import pulled
 from torchlogreg.kernels.residual import residual_available, residual_sums
 from torchlogreg.kernels.turning import turned_sums
@@ -24,6 +27,16 @@ def prepare(*, smallest: int = 0) -> None:
         raise ModuleNotFoundError(
             "the compiled kernels need numba, which is not there; pip install torchlogreg[fast]"
         )
+    before = SMALLEST.set(0)
+    try:
+        _prepare_all()
+    finally:
+        SMALLEST.reset(before)
+    SMALLEST.set(smallest)
+
+
+def _prepare_all() -> None:
+    """Each of them called once, for each dtype."""
     for dtype in DTYPES:
         X, ones = torch.ones(2, 1, dtype=dtype), torch.ones(2, dtype=dtype)
         gram(X, ones)
@@ -32,6 +45,7 @@ def prepare(*, smallest: int = 0) -> None:
         turned_sums(X, ones, X[:1], ones[:1], sample_weight=ones, weight=X[:1], intercepts=ones[:1])
         if squares_available(X):
             column_squares(X)
+            _prepare_logits(X)
         if residual_available(X):
             at = DoubleDouble.of(ones)
             residual_sums(X, at, ones, at[:1], at[0])
@@ -40,4 +54,15 @@ def prepare(*, smallest: int = 0) -> None:
             y = torch.zeros(2, dtype=torch.int64 if labels else dtype)
             weight = X.new_zeros(2 if kind == "categorical" else 1, 1)
             evaluate(loss, X, y, sample_weight=ones, weight=weight, intercepts=weight[:, 0])
-    SMALLEST.set(smallest)
+
+
+def _prepare_logits(X: Tensor) -> None:
+    """Those of the binary logit on few rows."""
+    few = few_rows(X)
+    if few is None:
+        return
+    arrays = Arrays.of(few.design, few.ones, few.ones, np.empty(0), np.ones(1))
+    if arrays is not None:
+        at = arrays.look(X.new_zeros(1))
+        arrays.curvature(at.u)
+        arrays.iterate(at.array, (1.0,) * 6, None)

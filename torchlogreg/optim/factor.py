@@ -51,6 +51,22 @@ class Factor:
         if self.singular:
             self._decompose(matrix)  # 2
 
+    @classmethod
+    def of_cholesky(cls, matrix: Tensor, lower: Tensor, smallest_pivot: Tensor) -> Factor:
+        """Of a matrix that is known not to be singular, and its lower triangular factor.
+
+        Parameters
+        ----------
+        matrix, lower : Tensor, shape (P, P)
+        smallest_pivot : Tensor, scalar
+        """
+        made = cls.__new__(cls)
+        made._dtype, made._matrix, made._lower = matrix.dtype, matrix, lower
+        made._cutoff = 10 * matrix.shape[0] * torch.finfo(matrix.dtype).eps
+        made.smallest_pivot = smallest_pivot
+        made.singular, made._inverse = False, None
+        return made
+
     def _decompose(self, matrix: Tensor) -> None:
         """Eigenvectors, unless there are numbers that are not finite."""
         scale = self.scale

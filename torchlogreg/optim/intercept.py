@@ -29,6 +29,17 @@ def at_the_share_(closure: Closure, found: Found) -> bool:
     found : Found
         At the parameters as they are.
     """
+    bias = closure.objective.model.bias
+    if bias is None or not begins_at_the_share(closure, found):
+        return False
+    share = 0.5 - float(found.gradient[-1])
+    with torch.no_grad():
+        bias.fill_(math.log(share) - math.log1p(-share))
+    return True
+
+
+def begins_at_the_share(closure: Closure, found: Found) -> bool:
+    """Whether that is worth it: a class is rare, and all parameters are zero."""
     objective = closure.objective
     model, bias, penalty = objective.model, objective.model.bias, objective.penalty
     if type(model) is not LogisticRegression or objective.loss is not binary_nll or bias is None:
@@ -39,8 +50,4 @@ def at_the_share_(closure: Closure, found: Found) -> bool:
     least = 0.5 / closure.batch.n  # half a row: less is a sample of one class, but for rounding
     if not least < min(share, 1 - share) < RARE or closure.batch.offset is not None:
         return False
-    if bool(bias.any()) or bool(model.weight.any()):
-        return False
-    with torch.no_grad():
-        bias.fill_(math.log(share) - math.log1p(-share))
-    return True
+    return not (bool(bias.any()) or bool(model.weight.any()))

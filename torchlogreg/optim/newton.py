@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from torchlogreg.objective import Closure
 from torchlogreg.optim.centring import Centred, near_zero
 from torchlogreg.optim.factor import Factor
 from torchlogreg.optim.intercept import at_the_share_
+from torchlogreg.optim.iteration import EARLY, Iteration, ordinary
 from torchlogreg.optim.line_search import downhill, search, steepest, stretched
 from torchlogreg.optim.polish import DependentError, can_polish, polish_
 from torchlogreg.optim.requirements import our_closure
@@ -31,8 +32,6 @@ ILL = 2e-2
 NEAR = 1e-9
 """Decrease that a step promises, as a share of the objective, from which on it is the optimum."""
 
-EARLY = 1e-6
-"""Share of the objective that a step must promise to be stretched."""
 LOST = 0.5
 """Share of the gradient that a singular matrix does not know of from which on its step leads
 nowhere."""
@@ -158,19 +157,6 @@ class Newton(Optimizer):
         return pace.left <= SETTLED or pace.stalled
 
 
-class Iteration(NamedTuple):
-    """What an iteration knew before its step: smooth value, slope along the step, curvature.
-
-    ``size`` and ``promised`` are the absolute values of the first two, as floats.
-    """
-
-    value: Tensor
-    slope: Tensor
-    factor: Factor
-    size: float
-    promised: float
-
-
 def newton_iteration(
     closure: Closure, lr: float = 1.0, damping: float = 0.0, factor: Factor | None = None
 ) -> Iteration:
@@ -185,6 +171,10 @@ def newton_iteration(
     factor : Factor, optional
         Of the matrix at a point near by, to be used instead of the one here.
     """
+    if factor is None and not damping:
+        done = ordinary(closure, lr)
+        if done is not None:
+            return done
     shifts, idle = Shifts.of(closure.objective), None
     if factor is None:
         found, matrix = closure.expansion()  # 1, 2

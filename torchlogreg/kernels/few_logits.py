@@ -1,0 +1,249 @@
+"""A Newton iteration of the binary logit on few rows, compiled as a whole.
+
+Rows are those of :class:`torchlogreg.few_rows.FewRows`: columns of ``X``, of ones, and of zeros up
+to a multiple of ``tiles.HIGH``, (n, m). ``sign`` is ``1 - 2 y`` and ``u = sign * eta``, as in
+:mod:`torchlogreg.small`. A look is one array, so that it is made and handed on at once:
+
+    missed (n,)   u (n,)   losses (n,)   eta (n,)   theta (P,)   gradient (P,)   value
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from torchlogreg.kernels.bends import binary_bend
+from torchlogreg.kernels.compiling import entry, inner
+from torchlogreg.kernels.elementary import exp_negative, log1p_positive
+from torchlogreg.kernels.products import accumulate_one, scores_one
+from torchlogreg.kernels.tiles import upper_into
+
+BLOCK = 256
+"""Rows that are scaled at once, and still in the first-level cache when they are multiplied."""
+
+
+def _ready(X: Any, near: float, design: Any, gram: Any, sizes: Any) -> Any:
+    """Fill ``design`` (n, m), its Gram matrix (m, m) and the root mean squares of its first p + 1
+    columns; 0 if an entry or a sum is not finite, 2 if means prove all columns near zero, else 1.
+    """
+    (n, p), m = X.shape, design.shape[1]
+    for i in range(n):
+        for j in range(p):
+            design[i, j] = X[i, j]
+        design[i, p] = 1.0
+        for j in range(p + 1, m):
+            design[i, j] = 0.0
+    gram[:] = 0.0
+    upper_into(design, design, gram)
+    known, is_near = 0.0, True
+    for j in range(m):
+        for k in range(j):
+            gram[j, k] = gram[k, j]
+    for j in range(p + 1):
+        total, square = gram[p, j], gram[j, j]
+        known += square + abs(total)
+        sizes[j] = math.sqrt(square / n) if square > 0.0 else 1.0
+        if j < p and not total * total <= near * near * n * square:
+            is_near = False
+    if not math.isfinite(known):
+        return 0
+    return 2 if is_near else 1
+
+
+def _labelled(y: Any, sample_weight: Any, sign: Any, share: Any) -> bool:
+    """Fill ``sign`` and ``share`` (n,); whether all labels are 0 or 1."""
+    n, odd = y.shape[0], 0
+    for i in range(n):
+        sign[i] = 1.0 - 2.0 * y[i]
+        share[i] = sample_weight[i] / n
+    for i in range(n):
+        odd += not (y[i] == 0.0 or y[i] == 1.0)
+    return odd == 0
+
+
+@inner
+def look(design: Any, sign: Any, share: Any, known: Any, strength: Any, at: Any) -> None:
+    """Fill ``at`` but for ``theta``, which it holds."""
+    (n, m), size = design.shape, strength.shape[0]
+    missed, u, losses, eta = at[:n], at[n : 2 * n], at[2 * n : 3 * n], at[3 * n : 4 * n]
+    theta, gradient = at[4 * n : 4 * n + size], at[4 * n + size : 4 * n + 2 * size]
+    row, slopes = np.zeros((1, m)), np.empty((n, 1))
+    for j in range(size):
+        row[0, j] = theta[j]
+    scores_one(design, row, slopes)
+    scores = slopes.ravel()
+    if known.shape[0]:
+        for i in range(n):
+            scores[i] += known[i]
+    for i in range(n):
+        eta[i] = scores[i]
+        u[i] = sign[i] * scores[i]
+    for i in range(n):
+        small = exp_negative(-abs(u[i]))
+        big = 1.0 / (1.0 + small)
+        losses[i] = (u[i] if u[i] > 0.0 else 0.0) + log1p_positive(small)
+        missed[i] = big if u[i] > 0.0 else small * big
+    at[4 * n + 2 * size] = summed(design, sign, share, strength, theta, at[: 3 * n], scores, row)
+    for j in range(size):
+        gradient[j] = row[0, j] + strength[j] * theta[j]
+
+
+@inner
+def summed(
+    design: Any, sign: Any, share: Any, strength: Any, theta: Any, at: Any, slopes: Any, row: Any
+) -> Any:
+    """Value with the penalty; ``slopes`` (n,) and their sum by columns, ``row`` (1, m)."""
+    n = design.shape[0]
+    missed, losses = at[:n], at[2 * n : 3 * n]
+    value = pull = 0.0
+    for i in range(n):
+        value += share[i] * losses[i]
+    for i in range(n):
+        slopes[i] = share[i] * sign[i] * missed[i]
+    for j in range(strength.shape[0]):
+        pull += strength[j] * theta[j] * theta[j]
+    row[:] = 0.0
+    accumulate_one(design, slopes.reshape(n, 1), row, design[:0])
+    return value + 0.5 * pull
+
+
+@inner
+def bent(design: Any, share: Any, strength: Any, u: Any, matrix: Any) -> None:
+    """Hessian of the smooth value where rows have these ``u`` (n,), into ``matrix`` (P, P)."""
+    (n, m), size = design.shape, strength.shape[0]
+    bend, scaled, product = np.empty(n), np.empty((BLOCK, m)), np.zeros((m, m))
+    for i in range(n):
+        bend[i] = share[i] * binary_bend(u[i], 1.0)
+    for start in range(0, n, BLOCK):
+        rows = design[start : start + BLOCK]
+        part = scaled[: rows.shape[0]]
+        for i in range(rows.shape[0]):
+            for j in range(m):
+                part[i, j] = bend[start + i] * rows[i, j]
+        upper_into(rows, part, product)
+    for j in range(size):
+        for k in range(j + 1):
+            matrix[j, k] = matrix[k, j] = product[k, j]
+        matrix[j, j] += strength[j]
+
+
+@inner
+def factorised(matrix: Any, lower: Any) -> float:
+    """Cholesky factor into ``lower``; the smallest squared pivot as a share of its diagonal entry,
+    0 where there is none."""
+    size, least = matrix.shape[0], 1.0
+    lower[:] = 0.0
+    for i in range(size):
+        for j in range(i + 1):
+            found = matrix[i, j]
+            for k in range(j):
+                found -= lower[i, k] * lower[j, k]
+            if j < i:
+                lower[i, j] = found / lower[j, j]
+            elif found > 0.0:
+                lower[i, i] = math.sqrt(found)
+                least = min(least, found / matrix[i, i])
+            else:
+                return 0.0
+    return least
+
+
+@inner
+def solved(lower: Any, vector: Any, out: Any) -> None:
+    """Minus the solution of ``lower lower' x = vector``."""
+    size = lower.shape[0]
+    for i in range(size):
+        found = -vector[i]
+        for k in range(i):
+            found -= lower[i, k] * out[k]
+        out[i] = found / lower[i, i]
+    for i in range(size - 1, -1, -1):
+        out[i] /= lower[i, i]
+        for k in range(i):
+            out[k] -= lower[i, k] * out[i]
+
+
+def _iterate(
+    design: Any,
+    sign: Any,
+    share: Any,
+    known: Any,
+    strength: Any,
+    gram: Any,
+    start: Any,
+    rules: Any,
+    ends: Any,
+    matrix: Any,
+    lower: Any,
+    facts: Any,
+) -> Any:
+    """An iteration that needs no second thought, and nothing at all of any other.
+
+    1. The Hessian, and its factor; without one that rounding leaves alone: declined.
+    2. A step that is downhill and falls enough at once (Armijo); else declined.
+    3. Where the slope at its end says so, a longer or shorter one, if that is lower.
+
+    ``start`` is a look, and ``ends`` (2, ...) two more; ``rules`` the cutoff of the pivots, first
+    length, rounding of the value, share of the value that a step must promise to be stretched,
+    share of the slope left, longest step. ``facts`` are the slope along the step, and the pivot.
+    Which of the two looks is the end, -1 for declined, and how many there were.
+    """
+    n, size = design.shape[0], strength.shape[0]
+    base = 4 * n
+    theta, gradient = start[base : base + size], start[base + size : base + 2 * size]
+    if gram.shape[0]:  # all probabilities are one half, all weights are even
+        for j in range(size):
+            for k in range(size):
+                matrix[j, k] = gram[j, k] * (0.25 * share[0])
+            matrix[j, j] += strength[j]
+    else:
+        bent(design, share, strength, start[n : 2 * n], matrix)
+    pivot = factorised(matrix, lower)  # 1
+    if not pivot > rules[0]:
+        return -1, 0
+    direction, slope, value = np.empty(size), 0.0, start[base + 2 * size]
+    solved(lower, gradient, direction)
+    for j in range(size):
+        slope += gradient[j] * direction[j]
+    first, second, length = ends[0], ends[1], rules[1]
+    for j in range(size):
+        first[base + j] = theta[j] + length * direction[j]
+    if not slope < 0.0:
+        return -1, 0
+    facts[0], facts[1] = slope, pivot
+    look(design, sign, share, known, strength, first)  # 2
+    if not first[base + 2 * size] - (value + rules[2]) <= 1e-4 * length * slope:
+        return -1, 1
+    if not (length == 1.0 and -slope > rules[3] * abs(value)):
+        return 0, 1
+    ahead = 0.0  # 3
+    for j in range(size):
+        ahead += first[base + size + j] * direction[j]
+    rise = ahead - slope
+    if not (abs(ahead) > rules[4] * -slope and rise > 0.0):
+        return 0, 1
+    length = min(1.0 + ahead * slope / (rise * rise), rules[5])
+    for j in range(size):
+        second[base + j] = theta[j] + length * direction[j]
+    look(design, sign, share, known, strength, second)
+    end = 1 if second[base + 2 * size] < first[base + 2 * size] else 0
+    return end, 2
+
+
+def _look(design: Any, sign: Any, share: Any, known: Any, strength: Any, at: Any) -> None:
+    """:func:`look`."""
+    look(design, sign, share, known, strength, at)
+
+
+def _bent(design: Any, share: Any, strength: Any, u: Any, matrix: Any) -> None:
+    """:func:`bent`."""
+    bent(design, share, strength, u, matrix)
+
+
+LABELLED = entry(_labelled, "few_labelled")
+READY = entry(_ready, "few_ready")
+LOOK = entry(_look, "few_look")
+BENT = entry(_bent, "few_bent")
+ITERATE = entry(_iterate, "few_iterate")
