@@ -10,6 +10,7 @@ What was measured, and why numba, is in ``docs/kernels.md``.
 """
 
 from torchlogreg.kernels.columns import columns, columns_available
+from torchlogreg.kernels.doubled import logit_sums, logit_sums_available
 from torchlogreg.kernels.grams import (
     column_squares,
     curvature,
@@ -43,6 +44,8 @@ __all__ = [
     "gram",
     "gram_and_totals",
     "gram_available",
+    "logit_sums",
+    "logit_sums_available",
     "prepare",
     "pulled",
     "pulled_available",

@@ -34,6 +34,11 @@ def strict(function: Callable[..., Any]) -> Any:
     return njit(nogil=True, error_model="numpy")(function)
 
 
+def whole(function: Callable[..., Any]) -> Any:
+    """The same, inlined, for loops over it to be vectorised."""
+    return njit(nogil=True, error_model="numpy", forceinline=True)(function)
+
+
 def entry(function: Callable[..., Any], name: str, compiled: Callable[..., Any] = inner) -> Any:
     """A function that Python calls; its machine code is kept on disk where a folder is writable."""
     dispatcher = compiled(function)

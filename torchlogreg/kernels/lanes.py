@@ -209,6 +209,16 @@ def fused(context: Any, a: Any, b: Any, c: Any) -> Any:
 
 
 @intrinsic
+def fused_number(context: Any, a: Any, b: Any, c: Any) -> Any:
+    """The same of float64 numbers."""
+
+    def _generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return _call(builder, "llvm.fma.f64", arguments[0].type, list(arguments))
+
+    return types.float64(types.float64, types.float64, types.float64), _generate
+
+
+@intrinsic
 def fetch_ahead(context: Any, array: Any, index: Any) -> Any:
     """Ask for the cache line of an element, to be read soon; any address is safe."""
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from torchlogreg.double_double import DoubleDouble
+from torchlogreg.kernels.doubled import logit_sums
 from torchlogreg.kernels.grams import column_squares, curvature, gram, squares_available
 from torchlogreg.kernels.interface import DTYPES, KINDS, SMALLEST, evaluate, installed
 from torchlogreg.kernels.logits import Arrays, few_rows
@@ -49,6 +50,7 @@ def _prepare_all() -> None:
         if residual_available(X):
             at = DoubleDouble.of(ones)
             residual_sums(X, at, ones, at[:1], at[0])
+            logit_sums(X, ones, ones, None, at[:1], at[0])
         for loss, kind in KINDS.items():
             labels = kind in ("categorical", "ordinal")
             y = torch.zeros(2, dtype=torch.int64 if labels else dtype)

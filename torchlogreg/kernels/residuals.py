@@ -45,7 +45,7 @@ def product(x: Any, high: Any, low: Any) -> Any:
 
 
 @strict
-def _score(X: Any, start: int, p: int, weight: Any, room: Any) -> Any:
+def row_score(X: Any, start: int, p: int, weight: Any, room: Any) -> Any:
     """``x . weight`` of the row that begins at ``start``; ``weight`` (2, q) ends in zeros."""
     width, q = lanes_in(X), weight.shape[1]
     high = low = spread(0.0)
@@ -64,7 +64,7 @@ def _score(X: Any, start: int, p: int, weight: Any, room: Any) -> Any:
 
 
 @strict
-def _pull(X: Any, start: int, p: int, high: float, low: float, G: Any) -> None:
+def row_pull(X: Any, start: int, p: int, high: float, low: float, G: Any) -> None:
     """Add ``x (high + low)`` to the sums ``G`` (2, q)."""
     width, q = lanes_in(X), G.shape[1]
     by, rest = spread(high), spread(low)
@@ -94,7 +94,7 @@ def _run(
         G[:, :] = 0.0
         total = rest = 0.0
         for i in range(part * size, min(n, (part + 1) * size)):
-            score, low = _score(X, i * p, p, weight, room)
+            score, low = row_score(X, i * p, p, weight, room)
             high, lost = sum_of_two(y[0, i], -score)
             high, more = sum_of_two(high, -bias[0])
             high, low = sum_of_two(high, (lost + more) + ((y[1, i] - low) - bias[1]))
@@ -107,7 +107,7 @@ def _run(
                 store_first(room, 0, rounded, 1)
                 store_first(room, 1, error, 1)
                 high, low = room[0], room[1]
-            _pull(X, i * p, p, high, low, G)
+            row_pull(X, i * p, p, high, low, G)
             total, lost = sum_of_two(total, high)
             rest += lost + low
         sums[part, :, :q] = G

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from torchlogreg import kernels
 from torchlogreg.base import Model
 from torchlogreg.curvature import mix_matrix
 from torchlogreg.data import Batch
 from torchlogreg.double_double import DoubleDouble, matvec, total, two_product, vecmat
 from torchlogreg.double_double_functions import multiply
-from torchlogreg.models import OrdinalRegression, SoftmaxRegression
+from torchlogreg.models import LogisticRegression, OrdinalRegression, SoftmaxRegression
 from torchlogreg.optim.doubled import DOUBLED, Doubled
 from torchlogreg.penalties import L2, Penalty
 
@@ -94,10 +95,11 @@ class Precise:
 
         With ``roots`` also an upper triangle ``U`` (P', P') whose square ``U'U`` is the curvature.
         """
+        if type(self.model) is LogisticRegression and kernels.logit_sums_available(batch.X):
+            return self._compiled(batch, columns, roots=roots)
         doubled = DOUBLED[self.model.nll]
         r, k = len(self.weight.high), (self.model.n_classes or 2) - 1
-        n = self.weight.high.new_tensor(float(len(batch)))
-        by_weight = multiply(self.weight, two_product(torch.full_like(n, self.alpha), n))
+        by_weight = self._by_penalty(len(batch))
         by_score = by_eta = DoubleDouble.of(by_weight.high.new_zeros(()))
         triangle = self._penalty_rows(columns, len(batch)) if roots else None
         for block in batch.blocks(BLOCK // (r * k) if roots else BLOCK):
@@ -111,6 +113,27 @@ class Precise:
                 rows = self._rows(doubled, eta.value, block, columns)
                 triangle = torch.linalg.qr(torch.cat((triangle, rows)), mode="r").R
         return self._by_free(by_weight, by_score, by_eta, columns), triangle
+
+    def _compiled(
+        self, batch: Batch, columns: Columns, *, roots: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """The same of a binary logit, in one read."""
+        bias = self.intercepts[0] if len(self.intercepts.high) else None
+        rows = (batch.X, batch.y, batch.sample_weight, batch.offset)
+        by_column, by_eta, eta = kernels.logit_sums(*rows, self.weight[0], bias)
+        by_weight = self._by_penalty(len(batch)) + stacked([by_column])
+        triangle = self._penalty_rows(columns, len(batch)) if roots else None
+        if triangle is not None:
+            parts = torch.split(eta.unsqueeze(1), batch.block_size(BLOCK))
+            for block, part in zip(batch.blocks(BLOCK), parts, strict=True):
+                made = self._rows(DOUBLED[self.model.nll], part, block, columns)
+                triangle = torch.linalg.qr(torch.cat((triangle, made)), mode="r").R
+        return self._by_free(by_weight, by_eta, by_eta, columns), triangle
+
+    def _by_penalty(self, n: int) -> DoubleDouble:
+        """Gradient of ``n`` times the penalty by ``weight`` (r, p)."""
+        rows = self.weight.high.new_tensor(float(n))
+        return multiply(self.weight, two_product(torch.full_like(rows, self.alpha), rows))
 
     def moved(self, step: Tensor, columns: Columns) -> Precise:
         """After a step (P',) in the free parameters of ``z``."""
