@@ -118,7 +118,7 @@ def _run(
 ) -> None:
     """Fill ``eta`` (n,), rounded, and ``sums`` (2, q + 1): slopes by columns, and their own sum.
 
-    Rows without weight have 0. ``weight`` (2, q) ends in zeros; ``bias`` (2,); ``offset`` (n,), (0,).
+    Rows without weight have 0; ``weight`` (2, q) ends in zeros; ``offset`` (n,) or (0,).
     """
     (n, p), q = X.shape, weight.shape[1]
     room, G = np.zeros(2 * lanes_in(X)), np.zeros((2, q))
