@@ -72,7 +72,7 @@ class SmallCompiled:
 
     def reweighted(self, batch: Batch) -> SmallCompiled:
         """The same rows under the weights of ``batch``."""
-        arrays = self.arrays._replace(share=as_array(batch.sample_weight) / len(batch))
+        arrays = self.arrays.reweighted(batch.sample_weight)
         return replace(self, batch=batch, arrays=arrays, gram=None, last=None)
 
     def evaluate(

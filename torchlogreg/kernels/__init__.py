@@ -22,13 +22,21 @@ from torchlogreg.kernels.grams import (
     threads_of_fit,
     threads_of_looks,
 )
-from torchlogreg.kernels.interface import SMALLEST, Sums, available, evaluate, for_parts_of
+from torchlogreg.kernels.interface import (
+    LARGE,
+    SMALLEST,
+    Sums,
+    available,
+    evaluate,
+    for_parts_of,
+)
 from torchlogreg.kernels.logits import Arrays, few_rows
 from torchlogreg.kernels.preparing import prepare
 from torchlogreg.kernels.pulling import pulled, pulled_available
 from torchlogreg.kernels.residual import residual_available, residual_sums
 
 __all__ = [
+    "LARGE",
     "SMALLEST",
     "Arrays",
     "Sums",

@@ -52,13 +52,11 @@ def _ready(X: Any, near: float, design: Any, gram: Any, sizes: Any) -> Any:
     return 2 if is_near else 1
 
 
-def _labelled(y: Any, sample_weight: Any, sign: Any, share: Any) -> bool:
-    """Fill ``sign`` and ``share`` (n,); whether all labels are 0 or 1."""
-    n, odd = y.shape[0], 0
-    for i in range(n):
+def _labelled(y: Any, sign: Any) -> bool:
+    """Fill ``sign`` (n,); whether all labels are 0 or 1."""
+    odd = 0
+    for i in range(y.shape[0]):
         sign[i] = 1.0 - 2.0 * y[i]
-        share[i] = sample_weight[i] / n
-    for i in range(n):
         odd += not (y[i] == 0.0 or y[i] == 1.0)
     return odd == 0
 

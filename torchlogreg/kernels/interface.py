@@ -42,8 +42,11 @@ MODELS: dict[str, tuple[type[Model], ...]] = {
 }
 DTYPES = (torch.float64, torch.float32)
 
-SMALLEST: ContextVar[int] = ContextVar("SMALLEST", default=2**20)
-"""Entries of ``X`` from which on kernels are used: below, loading them costs more than a fit."""
+LARGE = 2**20
+"""Entries of ``X`` below which loading kernels costs more than a fit."""
+
+SMALLEST: ContextVar[int] = ContextVar("SMALLEST", default=LARGE)
+"""Entries of ``X`` from which on kernels are used; ``prepare`` sets it."""
 
 
 class Sums(NamedTuple):

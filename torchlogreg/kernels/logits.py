@@ -75,9 +75,14 @@ class Arrays(NamedTuple):
         """From rows (n, m), labels and weights (n,); None where a label is neither 0 nor 1."""
         from torchlogreg.kernels.few_logits import LABELLED
 
-        sign, share = np.empty((2, len(y)))
-        sure = LABELLED(as_array(y), as_array(sample_weight), sign, share)
-        return cls(design.numpy(), sign, share, known, strength) if sure else None
+        sign = np.empty(len(y))
+        if not LABELLED(as_array(y), sign):
+            return None
+        return cls(design.numpy(), sign, sign, known, strength).reweighted(sample_weight)
+
+    def reweighted(self, sample_weight: Tensor) -> Arrays:
+        """The same rows under other weights (n,)."""
+        return self._replace(share=as_array(sample_weight) / self.sign.shape[0])
 
     def look(self, theta: Tensor) -> Place:
         """Everything at ``theta`` (P,)."""

@@ -28,10 +28,11 @@ def ours(optimizer: str | None = None) -> Contender:
 
 
 def solver(data: Data, optimizer: str | None) -> Solve:
-    """Conversions outside the clock; so is compiling, which few rows would do without."""
+    """Conversions outside the clock; so are kernels, which few rows would do without."""
     import torch
 
     from torchlogreg import fit, kernels
+    from torchlogreg.few_rows import MOST
     from torchlogreg.sparse_inputs import sparse_rows
 
     spec = data.spec
@@ -40,9 +41,9 @@ def solver(data: Data, optimizer: str | None) -> Solve:
     y: Any = data.y
     if spec.density < 1:
         X = sparse_rows(X, dtype)
-
-    if kernels.interface.installed():
-        kernels.prepare()
+    # As after kernels.prepare(), which would compile all of them; workers go on to other problems.
+    few = spec.kind == "logistic" and spec.n * spec.p <= MOST and not spec.loop
+    kernels.SMALLEST.set(0 if few else kernels.LARGE)
 
     def solve(setting: Setting) -> Answer:
         if spec.loop:
