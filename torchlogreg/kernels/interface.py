@@ -26,6 +26,7 @@ from torchlogreg.models import (
     OrdinalRegression,
     SoftmaxRegression,
 )
+from torchlogreg.sparse import is_sparse
 
 KINDS: dict[Loss, str] = {
     losses.squared_error: "squared",
@@ -108,6 +109,7 @@ def compiled(X: Tensor) -> bool:
     """Whether numba's kernels read this matrix, and it is large enough to be worth it."""
     return (
         X.numel() >= max(1, SMALLEST.get())
+        and not is_sparse(X)
         and X.device.type == "cpu"
         and _plain(X, X.dtype)
         and X.ndim == 2
