@@ -62,6 +62,20 @@ def test_a_fit_that_has_ended_is_not_trained_further(tmp_path: Path) -> None:
     assert ended.converged and ended.n_epochs == result.n_epochs < 50
 
 
+@pytest.mark.parametrize("optimizer", ["lbfgs", "newton", "proximal_gradient"])
+def test_a_tighter_tolerance_trains_further(tmp_path: Path, optimizer: str) -> None:
+    # "converged" was kept whatever tolerance it was said of, and a resumed fit did nothing.
+    settings: dict[str, Any] = {"optimizer": optimizer, "max_epochs": 2000}
+    _, _, loose = run(**settings, tol=1e-2, hooks=[Checkpoint(tmp_path / "loose")])
+    straight, _, tight = run(**settings, tol=1e-6, hooks=[Checkpoint(tmp_path / "tight")])
+    assert loose.converged and tight.converged and loose.n_epochs < tight.n_epochs
+    resumed, _, again = run(**settings, tol=1e-6, resume=tmp_path / "loose")
+    assert again.converged and again.optimality <= 1e-6 < loose.optimality
+    assert torch.equal(straight, resumed) and again.n_epochs == tight.n_epochs
+    kept, _, same = run(**settings, tol=1e-3, resume=tmp_path / "tight")
+    assert torch.equal(straight, kept) and same.n_epochs == tight.n_epochs and same.converged
+
+
 def test_early_stopping_waits_and_restores_as_without_the_interruption(tmp_path: Path) -> None:
     case = problem("logistic", seed=3)
 

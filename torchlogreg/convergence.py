@@ -86,15 +86,14 @@ def check_convergence(state: FitState, tol: float) -> None:
     state.request_stop("converged" if state.converged else "separated")
 
 
-def close(
-    state: FitState, optimality: float, tol: float, reason: str, *, minibatches: bool
-) -> Closing:
+def close(state: FitState, optimality: float, reason: str) -> Closing:
     """What there is to say about the fit.
 
     At once where it failed, since a warning says it. Else at most warnings about rows and columns
     are left to be found: of few rows a copy is kept until somebody asks, since X may change.
     """
     kind, separated, optimizer = stop_kind(state), state.separation, state.optimizer
+    tol, minibatches = state.tol, state.batch_size is not None
     failed = not state.converged and tol > 0 and kind in FAILURES
     calm = not failed and separated is None and unremarkable(state.own_problem)
     problem = state.own_problem if calm else state.problem
@@ -121,13 +120,13 @@ def stop_kind(state: FitState) -> str:
     return (state.stop_reason or "max_epochs").partition(":")[0]
 
 
-def warn_of_failure(state: FitState, tol: float, closing: Closing) -> None:
+def warn_of_failure(state: FitState, closing: Closing) -> None:
     """Issue a :class:`ConvergenceWarning` that points at the caller of ``fit``.
 
     Also where separation could not be excluded: such a fit may have converged to nothing.
     """
     unchecked = state.separation is not None and state.separation.kind == "unchecked"
-    if tol > 0 and (unchecked or stop_kind(state) in FAILURES):
+    if state.tol > 0 and (unchecked or stop_kind(state) in FAILURES):
         warnings.warn(closing.message, ConvergenceWarning, stacklevel=3)
 
 

@@ -71,10 +71,10 @@ class FewRows(NamedTuple):
             return cls._of(X)
 
     @staticmethod
-    def suits(X: Tensor) -> bool:
+    def suits(X: Tensor, most: int = MOST) -> bool:
         """Whether rows are few, and of the right kind."""
         n, p = X.shape
-        if n * p > MOST or p >= WIDEST or n <= p or type(X) is not Tensor:
+        if n * p > most or p >= WIDEST or n <= p or type(X) is not Tensor:
             return False
         return X.dtype == torch.float64 and X.device.type == "cpu" and not X.requires_grad
 

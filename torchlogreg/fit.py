@@ -201,7 +201,7 @@ def fit(
         loosen(instance, choice, tol)
     state = FitState(objective, instance, data, weighting, max_epochs, names)
     state.schedule = None if scheduler is None else scheduler(instance)
-    state.hooks, state.batch_size, state.generator = hooks, batch_size, generator
+    state.hooks, state.batch_size, state.generator, state.tol = hooks, batch_size, generator, tol
     settle, view = resumed(state, resume), shown(state)
     with threads_of_fit(model, objective.loss, data):
         with looked_at, _last_looks(view) as started:
@@ -209,9 +209,9 @@ def fit(
                 started.append(hook)
                 hook.on_fit_start(view)
             with settle():
-                _train(state, view, tol)
-        result = _result(state, tol, choice, minibatches=batch_size is not None)
-    warn_of_failure(state, tol, result.closing)
+                _train(state, view)
+        result = _result(state, choice)
+    warn_of_failure(state, result.closing)
     return result
 
 
@@ -237,7 +237,7 @@ def _last_looks(state: FitState) -> Iterator[list[Hook]]:
                 last_looks.callback(look, state)
 
 
-def _train(state: FitState, view: FitState, tol: float) -> None:
+def _train(state: FitState, view: FitState) -> None:
     """The loop; hooks look at ``view``, which is ``state`` unless there are several ranks."""
     objective, optimizer, weighting = state.objective, state.optimizer, state.weighting
     after_step = _overriding(state.hooks, "on_step_end")
@@ -253,8 +253,8 @@ def _train(state: FitState, view: FitState, tol: float) -> None:
                 look(view)
         state.epoch = epoch
         view = shown(state, view)
-        if tol > 0:
-            check_convergence(state, tol)
+        if state.tol > 0:
+            check_convergence(state, state.tol)
         if epoch >= alarm:
             alarm = wake(after_epoch, view)
         state.agree()
@@ -263,11 +263,11 @@ def _train(state: FitState, view: FitState, tol: float) -> None:
         next_rate(state)
 
 
-def _result(state: FitState, tol: float, choice: Choice | None, *, minibatches: bool) -> FitResult:
+def _result(state: FitState, choice: Choice | None) -> FitResult:
     """The final figures and the sentence that explains them."""
     optimality = float(state.optimality)
     reason = "" if choice is None else "; optimizer {!r} was chosen: {}".format(*choice)
-    closing = close(state, optimality, tol, reason, minibatches=minibatches)
+    closing = close(state, optimality, reason)
     return FitResult(
         model=state.model,
         objective=float(state.value),

@@ -71,6 +71,8 @@ class FitState:
     epoch, step : int
         Epochs and optimizer steps done.
     max_epochs : int
+    tol : float
+        Of the test for convergence; 0 for none.
     loss : Tensor
         What the last step returned: the (mini-batch) objective before that step.
     weight_change : Tensor
@@ -110,6 +112,7 @@ class FitState:
         self.own_weight = data.sample_weight
         self.weighting = weighting
         self.max_epochs = max_epochs
+        self.tol = 0.0
         self.epoch = 0
         self.step = 0
         self.loss: Tensor = torch.full((), torch.nan)

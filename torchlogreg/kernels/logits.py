@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torchlogreg.few_rows import NEAR, FewRows
+from torchlogreg.few_rows import MOST, NEAR, FewRows
 from torchlogreg.kernels.interface import compiled
 from torchlogreg.kernels.strips import Array, as_array
 
@@ -138,14 +138,16 @@ class Arrays(NamedTuple):
         return Place(array, *parts)
 
 
-def few_rows(X: Tensor) -> FewRows | None:
+def few_rows(X: Tensor, *, most: int = MOST) -> FewRows | None:
     """As ``FewRows.of``, in one call; None where these kernels are not for ``X``.
 
     Parameters
     ----------
     X : Tensor, shape (n, p)
+    most : int
+        Entries up to which rows are few.
     """
-    if not compiled(X) or not FewRows.suits(X):
+    if not compiled(X) or not FewRows.suits(X, most):
         return None
     from torchlogreg.kernels.few_logits import READY
 

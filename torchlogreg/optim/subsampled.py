@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from torchlogreg.data import of_pieces
-from torchlogreg.kernels import for_parts_of
-from torchlogreg.objective import Closure
+from torchlogreg.data import Batch, of_pieces
+from torchlogreg.kernels import few_rows, for_parts_of
+from torchlogreg.models import LogisticRegression
+from torchlogreg.objective import Closure, Objective
 from torchlogreg.optim.centring import Centred, near_zero
 from torchlogreg.optim.factor import Factor
 from torchlogreg.optim.newton import LOST, newton_iteration
@@ -29,6 +31,9 @@ which it has no more rows than these: it is a copy."""
 
 DEAR = 25
 """A last sample of less than one in so many rows costs less than half a pass: it is not halved."""
+
+SMALL = 2**19
+"""Entries of a sample up to which calls cost more than a second thread brings."""
 
 LEAST, CHEAP = 1000, 2**17
 """Rows of the first sample in any case: fewer cost no less, and rare rows are missed; and entries
@@ -138,6 +143,7 @@ class SubsampledNewton(Optimizer):
         """Sample after sample, the Hessian of each the base for the next."""
         objective, start = closure.objective, [p.clone() for p in closure.params]
         samples = nested(closure.batch, sizes, source, objective.model.n_classes)
+        samples = [_ready(rows, objective) for rows in samples]
         first = Closure(objective, samples[0], samples[0]).look()
         for rows in samples:
             part, here = Closure(objective, rows, rows), [p.clone() for p in closure.params]
@@ -246,6 +252,15 @@ def _sizes(closure: Closure, *, rough: bool) -> list[int]:
     while sizes[0] > 4 * first and sizes[0] * P > CHEAP:
         sizes.insert(0, max(first, sizes[0] // GROWTH))
     return sizes
+
+
+def _ready(rows: Batch, objective: Objective) -> Batch:
+    """A sample of few rows with what compiled iterations want of it, on one thread."""
+    logit = type(objective.model) is LogisticRegression and rows.total is None
+    if not logit or not float(rows.sample_weight.amin()) > 0:
+        return rows
+    few = few_rows(rows.X, most=SMALL)
+    return rows if few is None else replace(rows, few=few)
 
 
 def _is_uneven(closure: Closure) -> bool:
