@@ -94,7 +94,9 @@ class SmallCompiled:
 
     def found(self, look: Look) -> Found:
         """The same as :func:`torchlogreg.passes.evaluate` gives it."""
-        eta = look.logits.u if look.eta is None else look.eta
+        eta = look.eta
+        if eta is None:
+            eta = look.logits.u * torch.from_numpy(self.arrays.sign)
         return Found(look.value, look.gradient, eta.unsqueeze(1), look.losses)
 
     def curvature(self, logits: Logits) -> Tensor:
