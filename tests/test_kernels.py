@@ -26,6 +26,7 @@ from torchlogreg.kernels import (
     curvature_available,
     evaluate,
     gram,
+    gram_and_right,
     gram_and_totals,
     gram_available,
     prepare,
@@ -211,6 +212,16 @@ def test_gram_is_the_weighted_product_exactly_symmetric() -> None:
             size = float((d.double().abs() @ wide.abs()).max())
             want = (d.double() @ wide).to(dtype)
             torch.testing.assert_close(totals, want, rtol=rounding, atol=rounding * size)
+            y = torch.randn(n, generator=g, dtype=dtype)
+            same, sums, by_y = gram_and_right(X, d, y)
+            assert torch.equal(same, found) and torch.equal(sums, totals)
+            right = (d * y).double()
+            size = float((right.abs() @ wide.abs()).max())
+            want = (right @ wide).to(dtype)
+            torch.testing.assert_close(by_y, want, rtol=rounding, atol=rounding * size)
+            gaps = torch.cat((X, X), 1)[:, :p]
+            for a, b in zip(gram_and_right(gaps, d, y), (found, totals, by_y), strict=True):
+                torch.testing.assert_close(a, b, rtol=rounding, atol=rounding * size)
 
 
 def ulps(found: np.ndarray, exact: list[mpmath.mpf]) -> float:

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from torchlogreg import LinearRegression, fit
+from torchlogreg import FitState, Hook, LinearRegression, fit, kernels
 from torchlogreg.data import Batch
 from torchlogreg.design import Design
 from torchlogreg.objective import Objective
 from torchlogreg.optim import LeastSquares, SubsampledNewton, choose
-from torchlogreg.optim.normal_equations import SMALL, normal_equations
+from torchlogreg.optim.normal_equations import SMALL, look_at_zero, normal_equations
 from torchlogreg.optim.refinement import minimum_norm
 from torchlogreg.penalties import L2
 from torchlogreg.response import Response
@@ -239,3 +239,73 @@ def test_a_rough_error_that_is_none_is_refused(rough: object) -> None:
     for optimizer in (LeastSquares, SubsampledNewton):
         with pytest.raises(ValueError, match="relative error that is small enough"):
             optimizer(LinearRegression(2).parameters(), rough=rough)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("penalty", [None, L2(0.3)])
+def test_the_first_pass_makes_the_gram_matrix_too(
+    bias: bool, penalty: L2 | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("numba")
+    source = torch.Generator().manual_seed(3)
+    X = torch.randn(60_000, 20, generator=source, dtype=torch.float64)
+    y = X.sum(1) + torch.randn(60_000, generator=source, dtype=torch.float64)
+    asked: list[int] = []
+    evaluate = kernels.evaluate
+    monkeypatch.setattr(kernels, "evaluate", lambda *a, **b: asked.append(1) or evaluate(*a, **b))
+    found, kept = [], look_at_zero
+    for look in (kept, lambda closure: None):
+        monkeypatch.setattr("torchlogreg.optim.least_squares.look_at_zero", look)
+        model = LinearRegression(20, bias=bias, dtype=torch.float64)
+        losses: list[float] = []
+        result = fit(
+            model, X, y, penalty=penalty, optimizer="least_squares", hooks=[Losses(losses)]
+        )
+        found.append((result, model, losses, len(asked)))
+        asked.clear()
+    (ours, a, first, passes), (theirs, b, second, more) = found
+    assert passes == more - 1
+    assert first == pytest.approx(second, rel=1e-13)
+    assert ours.objective == pytest.approx(theirs.objective, rel=1e-13)
+    torch.testing.assert_close(a.weight, b.weight, rtol=1e-14, atol=1e-15)
+
+
+class Losses(Hook):
+    """What the steps said of where they began."""
+
+    def __init__(self, to: list[float]) -> None:
+        self.to = to
+
+    def on_step_end(self, state: FitState) -> None:
+        """Keep it."""
+        self.to.append(float(state.loss))
+
+
+@pytest.mark.parametrize("value", [torch.inf, torch.nan])
+def test_what_is_not_finite_is_found_in_the_gram_matrix(value: float) -> None:
+    X = torch.randn(60_000, 20, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    X[41_234, 7] = value
+    model = LinearRegression(20, dtype=torch.float64)
+    with pytest.raises(ValueError, match="row 41234, column 7"):
+        fit(model, X, X[:, 0].nan_to_num())
+    assert not model.weight.any()
+
+
+@pytest.mark.parametrize("kind", ["weights", "offset", "start", "frozen", "float32", "far"])
+def test_other_rows_are_looked_at_as_ever(kind: str) -> None:
+    source = torch.Generator().manual_seed(2)
+    dtype = torch.float32 if kind == "float32" else torch.float64
+    X = torch.randn(60_000, 20, generator=source, dtype=torch.float64).to(dtype)
+    X = X + 100.0 if kind == "far" else X
+    y = X.sum(1) + 1.0
+    model = LinearRegression(20, dtype=dtype)
+    if kind == "start":
+        torch.nn.init.ones_(model.weight)
+    model.bias.requires_grad_(kind != "frozen")
+    weight = torch.linspace(0.5, 1.5, 60_000) if kind == "weights" else None
+    offset = torch.ones(60_000) if kind == "offset" else None
+    result = fit(model, X, y, sample_weight=weight, offset=offset)
+    assert result.converged
+    near = 1e-4 if kind == "float32" else 1e-9
+    if kind != "frozen":
+        torch.testing.assert_close(model.weight, torch.ones_like(model.weight), rtol=near, atol=0)

@@ -28,14 +28,17 @@ class Moments(NamedTuple):
         ``(X - centre)' S (X - centre)``.
     total : Tensor, shape (p,)
         ``(X - centre)' S 1``.
+    by_y : Tensor, shape (p,), or None
+        ``(X - centre)' S y``, where it was asked for and came by the way.
     """
 
     centre: Tensor
     gram: Tensor
     total: Tensor
+    by_y: Tensor | None = None
 
 
-def moments(X: Tensor, sample_weight: Tensor, *, move: bool) -> Moments:
+def moments(X: Tensor, sample_weight: Tensor, *, move: bool, y: Tensor | None = None) -> Moments:
     """In one read of ``X``, a block at a time.
 
     Parameters
@@ -45,9 +48,13 @@ def moments(X: Tensor, sample_weight: Tensor, *, move: bool) -> Moments:
     sample_weight : Tensor, shape (n,)
     move : bool
         Whether the columns may be moved, as an intercept allows.
+    y : Tensor, shape (n,), optional
+        Of the dtype of ``X``: a right side that is wanted, too, where compiled kernels make it.
     """
     centre = centre_of(X) if move else torch.zeros_like(X[0])
     if untouched(X, centre):
+        if y is not None:
+            return Moments(centre, *kernels.gram_and_right(X, sample_weight, y))
         return Moments(centre, *kernels.gram_and_totals(X, sample_weight))
     gram, total = centre.new_zeros(len(centre), len(centre)), torch.zeros_like(centre)
     for block, weight in pieces(X, sample_weight, size=BLOCK // X.shape[1] + 1):

@@ -152,13 +152,16 @@ class Remembered:
         return self._units[1:]
 
     @torch.no_grad()
-    def moments(self, data: Batch) -> Moments:
-        """Sums of the columns' products, with the rows' weights; moved if an intercept allows."""
+    def moments(self, data: Batch, y: Tensor | None = None) -> Moments:
+        """Sums of the columns' products, with the rows' weights; moved if an intercept allows.
+
+        With ``y`` (n,) its products with the columns, too, if nothing was known yet.
+        """
         rows, weight, model = data.X, data.sample_weight, self._model
         last = self._moments
         if last is None or last[0] is not rows or last[1] is not weight:
             move = model.bias is not None or getattr(model, "first", None) is not None
-            self._moments = last = (rows, weight, moments(rows, weight, move=move))
+            self._moments = last = (rows, weight, moments(rows, weight, move=move, y=y))
         return last[2]
 
     def squares_of(self, batch: Batch) -> Tensor | None:

@@ -59,6 +59,21 @@ def gram_and_totals(X: Tensor, sample_weight: Tensor) -> tuple[Tensor, Tensor]:
     return mirrored(found[:p]).to(X.dtype), found[p].to(X.dtype)
 
 
+def gram_and_right(X: Tensor, sample_weight: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The same, and ``(sample_weight * y) @ X`` (p,): all that normal equations want.
+
+    Parameters
+    ----------
+    X : Tensor, shape (n, p)
+        One for which :func:`gram_available` holds.
+    sample_weight, y : Tensor, shape (n,)
+        Of the dtype of ``X``.
+    """
+    d, right, p = as_array(sample_weight), as_array(y), X.shape[1]
+    found = over_strips(X, lambda part, rows: upper_gram(part, d[rows], y=right[rows]))
+    return mirrored(found[:p]).to(X.dtype), found[p].to(X.dtype), found[p + 1].to(X.dtype)
+
+
 def curvature_available(model: Model, loss: Loss, batch: Batch) -> bool:
     """Whether :func:`curvature` takes these rows: the binary model and its loss, on the CPU."""
     binary = KINDS.get(loss) == "binary" and gram_available(batch.X)

@@ -87,18 +87,19 @@ def swept(
     return torch.from_numpy(sums.sum(0))
 
 
-def upper_gram(X: Tensor, d: Array, *, totals: bool = False) -> Tensor:
+def upper_gram(X: Tensor, d: Array, *, totals: bool = False, y: Array | None = None) -> Tensor:
     """Upper triangle of ``X' diag(d) X`` (p, p) for contiguous rows, in double precision.
 
-    With ``totals`` below it ``d @ X``, (p + 1, p).
+    With ``totals`` below it ``d @ X``, (p + 1, p); with ``y`` (n,) below both ``(d y) @ X``.
     """
     from torchlogreg.kernels.sweeps import GRAM
 
     n, p = X.shape
     parts, size = cut(n, n * p, limit=16)
-    sums, rows, height = np.empty((parts, p + int(totals), p)), as_array(X), _height(X)
+    extra, right = (int(totals), d[:0]) if y is None else (2, y)
+    sums, rows, height = np.empty((parts, p + extra, p)), as_array(X), _height(X)
     share(
-        counted(lambda i, j: GRAM(i, j, size, height, rows, d, sums), n, p, parts),
+        counted(lambda i, j: GRAM(i, j, size, height, rows, d, right, sums), n, p, parts),
         parts,
     )
     found = sums.sum(0)

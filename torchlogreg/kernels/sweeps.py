@@ -115,14 +115,16 @@ def sweep(rows: Any, name: str) -> Any:
 
 
 def _gram(
-    first: int, last: int, size: int, height: int, X: Any, sample_weight: Any, sums: Any
+    first: int, last: int, size: int, height: int, X: Any, sample_weight: Any, y: Any, sums: Any
 ) -> None:
     """Upper triangles of ``X' diag(sample_weight) X`` of some parts of the rows.
 
-    Of sums (parts, p + 1, p) the last row is ``sample_weight @ X``; sums (parts, p, p) have none.
+    Of sums (parts, p + 1, p) the last row is ``sample_weight @ X``; sums (parts, p, p) have none;
+    of sums (parts, p + 2, p) the last is ``(sample_weight * y) @ X``.
     """
     p = X.shape[1]
     total, (plain, scaled, G) = np.zeros(p), rooms(X, height)
+    by_y = np.empty((1, p))
     for part in range(first, last):
         out, end = sums[part], min((part + 1) * size, X.shape[0])
         out[:] = 0
@@ -136,6 +138,11 @@ def _gram(
                     total[:] = 0
                     rows_into(scaled[: t - b, :p], total)
                     out[p] += total
+                if out.shape[0] > p + 1:
+                    by_y[:] = 0
+                    right = y[b:t].reshape(t - b, 1)
+                    accumulate_one(scaled[: t - b, :p], right, by_y, X[:0])
+                    out[p + 1] += by_y[0]
                 upper_into(rows, scaled[: t - b], G)
             out[:p] += G[:p, :p]
 

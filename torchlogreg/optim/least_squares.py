@@ -19,7 +19,12 @@ from torchlogreg.double_double import DoubleDouble
 from torchlogreg.losses import squared_error
 from torchlogreg.models import LinearRegression
 from torchlogreg.objective import Closure, Objective
-from torchlogreg.optim.normal_equations import SMALL, normal_equations, triangle
+from torchlogreg.optim.normal_equations import (
+    SMALL,
+    look_at_zero,
+    normal_equations,
+    triangle,
+)
 from torchlogreg.optim.refinement import Solution, minimum_norm, refine
 from torchlogreg.optim.requirements import checked_rough, our_closure
 from torchlogreg.penalties import L2
@@ -104,6 +109,7 @@ class LeastSquares(Optimizer):
         closure = our_closure(closure, self)
         if reason := unsolvable(closure.objective):
             raise ValueError(reason)
+        look_at_zero(closure)
         value: Tensor = closure()
         lr = self.param_groups[0]["lr"]
         solution = self._solve(closure)

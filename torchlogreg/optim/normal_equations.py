@@ -9,8 +9,9 @@ from torchlogreg import kernels
 from torchlogreg.data import Batch
 from torchlogreg.losses import squared_error
 from torchlogreg.moments import BLOCK, untouched
-from torchlogreg.objective import Objective
+from torchlogreg.objective import Closure, Objective
 from torchlogreg.optim.factor import Factor
+from torchlogreg.passes import Found
 
 SMALL = 2**18
 """Entries of ``X`` below which a QR in doubled precision costs no more than a millisecond or so."""
@@ -100,6 +101,39 @@ def normal_equations(
             return None
         before = step.abs()
     return _raw(z, centre) if bias else z
+
+
+@torch.no_grad()
+def look_at_zero(closure: Closure) -> None:
+    """Value and gradient of many rows where all parameters are zero, from the read that makes the
+    Gram matrix: the first pass of a fit. They are remembered; elsewhere nothing is done.
+
+    Parameters
+    ----------
+    closure : Closure
+        Of an objective that least squares can solve.
+    """
+    objective, batch = closure.objective, closure.batch
+    X, y, weight = batch.X, batch.y, batch.sample_weight
+    whole = batch is closure.data and batch.total is None and not batch.mapped
+    if not whole or batch.offset is not None or X.numel() <= SMALL or not kernels.gram_available(X):
+        return
+    params, dtypes = closure.params, {X.dtype, y.dtype, weight.dtype}
+    trained = all(p.requires_grad for p in objective.model.parameters())
+    if dtypes != {torch.float64} or not trained or any(bool(p.any()) for p in params):
+        return
+    if not float(weight.amin()) == 1.0 == float(weight.amax()):  # squares are those of the columns
+        return
+    sums = objective.remembered.moments(batch, y)
+    if sums.by_y is None or bool(sums.centre.any()):
+        return
+    right = torch.cat((sums.by_y, y.sum()[None])) if len(params) > 1 else sums.by_y
+    objective.remembered.keeps_rows = False
+    objective.rows_read += len(batch)
+    none = X.new_empty(0, 1), X.new_empty(0)
+    squares = sums.gram.diagonal().clone()
+    value, gradient = torch.dot(y, y) / batch.n, right * (-2.0 / batch.n)
+    objective.remember(batch, Found(value, gradient, *none, squares=squares))
 
 
 def _raw(z: Tensor, centre: Tensor) -> Tensor:
