@@ -15,7 +15,7 @@ import torch
 from test_checkpoint import SCHEDULERS, run
 
 from problems import problem
-from torchlogreg import L2, BoostMisclassified, ConvergenceWarning, FitState, Focal, Hook
+from torchlogreg import L1, L2, BoostMisclassified, ConvergenceWarning, FitState, Focal, Hook
 from torchlogreg.checkpoints.resuming import CheckpointWarning
 from torchlogreg.hooks import Checkpoint, EarlyStopping
 
@@ -72,8 +72,31 @@ def test_a_tighter_tolerance_trains_further(tmp_path: Path, optimizer: str) -> N
     resumed, _, again = run(**settings, tol=1e-6, resume=tmp_path / "loose")
     assert again.converged and again.optimality <= 1e-6 < loose.optimality
     assert torch.equal(straight, resumed) and again.n_epochs == tight.n_epochs
+    settings["max_epochs"] = tight.n_epochs
     kept, _, same = run(**settings, tol=1e-3, resume=tmp_path / "tight")
     assert torch.equal(straight, kept) and same.n_epochs == tight.n_epochs and same.converged
+
+
+def test_no_epochs_left_are_judged_by_the_tolerance_of_now(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"optimizer": "rprop", "max_epochs": 60}
+    _, _, strict = run(**settings, tol=1e-14, hooks=[Checkpoint(tmp_path)])
+    assert strict.stop_reason == "max_epochs" and strict.optimality < 1e-2
+    _, _, loose = run(**settings, tol=1e-2, resume=tmp_path)
+    assert loose.converged and loose.n_epochs == 60
+
+
+@pytest.mark.parametrize("penalty", [L2(1e-2), L1(1e-2)])
+def test_a_last_epoch_that_was_content_with_less_is_no_end(
+    tmp_path: Path, penalty: L2 | L1
+) -> None:
+    name = "newton" if isinstance(penalty, L2) else "proximal_newton"
+    settings: dict[str, Any] = {"optimizer": name, "penalty": penalty, "tol": 1e-6}
+    straight, _, whole = run(**settings, max_epochs=50)
+    for cut in range(1, whole.n_epochs):
+        folder = tmp_path / str(cut)
+        run(**settings, max_epochs=cut, hooks=[Checkpoint(folder)])
+        resumed, _, again = run(**settings, max_epochs=50, resume=folder)
+        assert torch.equal(straight, resumed) and again.n_epochs == whole.n_epochs
 
 
 def test_early_stopping_waits_and_restores_as_without_the_interruption(tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from scipy.sparse import csr_array
 
 from torchlogreg import L1, ElasticNet, LinearRegression, LogisticRegression, fit
 from torchlogreg.base import Model
@@ -88,3 +90,25 @@ def test_only_single_scores_are_swept() -> None:
     SMALLEST.set(2**40)
     assert not column_descent.can_sweep(objective.closure(data, data))
     SMALLEST.reset(token)
+
+
+@pytest.mark.parametrize("make", [LogisticRegression, LinearRegression])
+@pytest.mark.parametrize("least", [0, 2**40])
+@pytest.mark.parametrize("sparse_rows", [False, True])
+def test_a_column_of_zeros_lets_its_weight_go(
+    make: type[Model], least: int, sparse_rows: bool
+) -> None:
+    # Where kernels descend, a column without curvature was passed over: a weight that began away
+    # from zero stayed, and the fit never ended.
+    source = np.random.default_rng(0)
+    X = source.standard_normal((80, 4))
+    X[:, 3] = 0.0
+    y = (source.random(80) < 1 / (1 + np.exp(-X[:, 0]))).astype(float)
+    model = make(4, dtype=torch.float64)
+    torch.nn.init.constant_(model.weight, 0.5)
+    token = SMALLEST.set(least)
+    try:
+        result = fit(model, csr_array(X) if sparse_rows else X, y, penalty=L1(0.01))
+    finally:
+        SMALLEST.reset(token)
+    assert result.converged and model.weight[0, 3].item() == 0.0

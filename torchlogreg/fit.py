@@ -242,8 +242,10 @@ def _train(state: FitState, view: FitState) -> None:
     objective, optimizer, weighting = state.objective, state.optimizer, state.weighting
     after_step = _overriding(state.hooks, "on_step_end")
     after_epoch = [hook for hook in state.hooks if _overriding((hook,), "on_epoch_end")]
-    alarm = 0.0
-    for epoch in remaining(state):
+    alarm, left = 0.0, remaining(state)
+    if not left and state.tol > 0 and not state.stop_reason:  # resumed, to be judged by this tol
+        check_convergence(state, state.tol)
+    for epoch in left:
         if not isinstance(weighting, Uniform) and (epoch == 1 or weighting.adaptive):
             state.asked = reweight(state, state.asked)
         for batch in minibatches(state.data, state.batch_size, state.generator):

@@ -64,7 +64,9 @@ class SmallCompiled:
         strength = np.zeros(p + (model.bias is not None))
         if penalty is not None and penalty.smooth:
             strength[:p] = penalty.alpha
-        known = np.empty(0) if batch.offset is None else as_array(batch.offset.reshape(-1))
+        known = np.empty(0)
+        if batch.offset is not None:  # a copy, as of the rows: who changes it is not heard
+            known = as_array(batch.offset.reshape(-1)).copy()
         arrays = Arrays.of(few.design, batch.y, batch.sample_weight, known, strength)
         if arrays is None:
             return None

@@ -88,7 +88,7 @@ def capture(state: FitState) -> Contents:
         "fingerprint": fingerprint(state),
         "threads": torch.get_num_threads(),
         "seconds": time.perf_counter() - state.started,
-        "ended": [reason, state.converged, state.tol],
+        "ended": [reason, state.converged, state.tol, state.max_epochs],
         "sample_weight": packer.pack(state.data.sample_weight),
         "centre": packer.pack(centre),
         "memory": packer.pack(memory),
@@ -137,10 +137,12 @@ class Saved:
         self._memory: dict[str, Any] = unpacker.unpack(tree["memory"])
         self._data, self._seconds = data, float(tree["seconds"])
         self.threads = int(tree["threads"])
-        self._reason, self._converged, tol = tree["ended"]
+        self._reason, self._converged, tol, last = tree["ended"]
         if type(self._reason) is not str or type(self._converged) is not bool:
             raise ValueError("it does not say how it ended")
-        if self._converged and state.tol < float(tol):  # not by what is asked now
+        # Not by what is asked now; and in its last epoch a fit is content with less.
+        cut = self._memory["state"]["epoch"] >= int(last) < state.max_epochs
+        if self._converged and (state.tol < float(tol) or cut):
             self._reason, self._converged = "", False
         params = list(state.model.parameters())
         for p, value in zip(params, self._memory["params"], strict=True):

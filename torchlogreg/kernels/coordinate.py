@@ -138,7 +138,8 @@ def _columns(
     largest = 0.0
     for a in range(len(active)):
         j = active[a]
-        if not own[a] > 0:
+        if not own[a] > 0:  # a column of zeros: the kink alone has a say
+            new[j] = 0.0 if abs(slope[j]) < kink[j] else new[j]
             continue
         at, b = places[starts[j] : starts[j + 1]], bent[begin[a] : begin[a + 1]]
         s = 0.0
@@ -247,7 +248,10 @@ def _dense(
             for i in range(len(x)):
                 square += bend[i] * (x[i] * x[i])
             own[j] = square + ridge[j]
-        if not own[j] > 0:
+        if not own[j] > 0:  # a column of zeros: the kink alone has a say
+            if abs(slope) < held:
+                new[j] = 0.0
+                largest = max(largest, (held - abs(slope)) / unit[j])
             continue
         goal = new[j] - slope / own[j]
         after = np.sign(goal) * max(abs(goal) - held / own[j], 0.0)

@@ -163,6 +163,41 @@ def solved(lower: Any, vector: Any, out: Any) -> None:
             out[k] -= lower[i, k] * out[i]
 
 
+@inner
+def bend_at(design: Any, share: Any, strength: Any, gram: Any, start: Any, matrix: Any) -> None:
+    """Hessian at a look; from the Gram matrix where all probabilities are one half, all weights
+    even."""
+    n, size = design.shape[0], strength.shape[0]
+    if not gram.shape[0]:
+        bent(design, share, strength, start[n : 2 * n], matrix)
+        return
+    for j in range(size):
+        for k in range(size):
+            matrix[j, k] = gram[j, k] * (0.25 * share[0])
+        matrix[j, j] += strength[j]
+
+
+@inner
+def inner_product(a: Any, b: Any) -> float:
+    """Of short vectors: no library, whose threads would wake."""
+    total = 0.0
+    for i in range(a.shape[0]):
+        total += a[i] * b[i]
+    return total
+
+
+@inner
+def better_length(ahead: float, slope: float, off: float, longest: float) -> float:
+    """Where the slope along a whole step vanishes, from that at its ends; 0 where the end will do.
+
+    As :func:`torchlogreg.optim.line_search.stretched`.
+    """
+    rise = ahead - slope
+    if not (abs(ahead) > off * -slope and rise > 0.0):
+        return 0.0
+    return min(1.0 + ahead * slope / (rise * rise), longest)
+
+
 def _iterate(
     design: Any,
     sign: Any,
@@ -188,46 +223,30 @@ def _iterate(
     share of the slope left, longest step. ``facts`` are the slope along the step, and the pivot.
     Which of the two looks is the end, -1 for declined, and how many there were.
     """
-    n, size = design.shape[0], strength.shape[0]
-    base = 4 * n
-    theta, gradient = start[base : base + size], start[base + size : base + 2 * size]
-    if gram.shape[0]:  # all probabilities are one half, all weights are even
-        for j in range(size):
-            for k in range(size):
-                matrix[j, k] = gram[j, k] * (0.25 * share[0])
-            matrix[j, j] += strength[j]
-    else:
-        bent(design, share, strength, start[n : 2 * n], matrix)
-    pivot = factorised(matrix, lower)  # 1
-    if not pivot > rules[0]:
+    size, first, second, last = strength.shape[0], ends[0], ends[1], start.shape[0] - 1
+    theta, at = start[last - 2 * size : last - size], slice(last - 2 * size, last - size)
+    gradient, ahead = start[last - size : last], first[last - size : last]
+    direction, length, value = np.empty(size), rules[1], start[last]
+    bend_at(design, share, strength, gram, start, matrix)  # 1
+    facts[1] = factorised(matrix, lower)
+    if not facts[1] > rules[0]:
         return -1, 0
-    direction, slope, value = np.empty(size), 0.0, start[base + 2 * size]
     solved(lower, gradient, direction)
-    for j in range(size):
-        slope += gradient[j] * direction[j]
-    first, second, length = ends[0], ends[1], rules[1]
-    for j in range(size):
-        first[base + j] = theta[j] + length * direction[j]
+    facts[0] = slope = inner_product(gradient, direction)
     if not slope < 0.0:
         return -1, 0
-    facts[0], facts[1] = slope, pivot
+    first[at] = theta + length * direction
     look(design, sign, share, known, strength, first)  # 2
-    if not first[base + 2 * size] - (value + rules[2]) <= 1e-4 * length * slope:
+    if not first[last] - (value + rules[2]) <= 1e-4 * length * slope:
         return -1, 1
     if not (length == 1.0 and -slope > rules[3] * abs(value)):
         return 0, 1
-    ahead = 0.0  # 3
-    for j in range(size):
-        ahead += first[base + size + j] * direction[j]
-    rise = ahead - slope
-    if not (abs(ahead) > rules[4] * -slope and rise > 0.0):
+    length = better_length(inner_product(ahead, direction), slope, rules[4], rules[5])  # 3
+    if length == 0.0:
         return 0, 1
-    length = min(1.0 + ahead * slope / (rise * rise), rules[5])
-    for j in range(size):
-        second[base + j] = theta[j] + length * direction[j]
+    second[at] = theta + length * direction
     look(design, sign, share, known, strength, second)
-    end = 1 if second[base + 2 * size] < first[base + 2 * size] else 0
-    return end, 2
+    return (1 if second[last] < first[last] else 0), 2
 
 
 def _look(design: Any, sign: Any, share: Any, known: Any, strength: Any, at: Any) -> None:

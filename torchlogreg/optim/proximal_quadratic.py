@@ -171,7 +171,10 @@ def _lowest(problem: Quadratic, u: Tensor, chosen: Tensor, way: Tensor, slope: T
     jump = torch.where(crossing, 2 * kink * way.abs(), 0.0)[order].cumsum(0)
     bend = -slope  # the whole step leads to slope zero
     after = slope + bend * time.nan_to_num(posinf=2.0) + jump
-    first = int((after >= 0).nonzero()[0])  # waits for the device; the last ones are at time 2
+    risen = (after >= 0).nonzero()  # waits for the device; who does not cross is there at time 2
+    if not len(risen):  # all cross, and it falls on behind the last
+        return start - (slope + jump[-1]) / bend * way
+    first = int(risen[0])
     before = slope if first == 0 else slope + jump[first - 1]
     inside = (-before / bend).clamp(min=0)  # where the slope would be zero before that crossing
     new = start + torch.minimum(inside, time[first]) * way
