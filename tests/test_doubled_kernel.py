@@ -23,14 +23,6 @@ pytestmark = [
 ]
 
 
-@pytest.fixture
-def small_kernels() -> object:
-    """Kernels for matrices of any size."""
-    token = kernels.SMALLEST.set(0)
-    yield
-    kernels.SMALLEST.reset(token)
-
-
 def exact(x: DoubleDouble) -> list[mpf]:
     """As numbers of many digits."""
     parts = zip(x.high.flatten().tolist(), x.low.flatten().tolist(), strict=True)

@@ -7,7 +7,7 @@ textbook formulas, without anything of the package.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal, localcontext
 
 import numpy as np
@@ -22,7 +22,6 @@ from torchlogreg import (
     OrdinalRegression,
     SoftmaxRegression,
     fit,
-    kernels,
 )
 from torchlogreg.data import Batch
 from torchlogreg.estimators import LogisticClassifier, OrdinalClassifier
@@ -36,12 +35,7 @@ F64 = torch.float64
 Array = np.ndarray
 
 
-@pytest.fixture(autouse=True, params=["torch", "compiled"])
-def way(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Few rows by torch's operations, and by the kernels that ``kernels.prepare()`` asks for."""
-    token = kernels.SMALLEST.set(0 if request.param == "compiled" else 2**40)
-    yield
-    kernels.SMALLEST.reset(token)
+pytestmark = pytest.mark.usefixtures("either_way")
 
 
 def exactly(values: Tensor | list[float]) -> Array:

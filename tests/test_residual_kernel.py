@@ -27,14 +27,6 @@ pytestmark = [
 ]
 
 
-@pytest.fixture
-def small_kernels() -> object:
-    """Kernels for matrices of any size."""
-    token = kernels.SMALLEST.set(0)
-    yield
-    kernels.SMALLEST.reset(token)
-
-
 def doubled(*shape: int, source: torch.Generator) -> DoubleDouble:
     """Random numbers of 32 digits."""
     high = torch.randn(*shape, generator=source, dtype=torch.float64)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,49 +26,40 @@ from torchlogreg.few_rows import FewRows
 from torchlogreg.hooks import Checkpoint
 from torchlogreg.inputs import make_data
 from torchlogreg.kernels import SMALLEST
+from torchlogreg.objective import Closure
 from torchlogreg.optim.iteration import ordinary
 from torchlogreg.optim.newton import newton_iteration
 from torchlogreg.small import Small, flat
 from torchlogreg.small_compiled import SmallCompiled
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("numba") is None, reason="numba is not installed"
-)
+pytest.importorskip("numba")
+
+pytestmark = pytest.mark.usefixtures("small_kernels")
 
 F64 = torch.float64
 
 
-@pytest.fixture(autouse=True)
-def compiled() -> Iterator[None]:
-    """Kernels for all sizes, as after ``kernels.prepare()``."""
-    token = SMALLEST.set(0)
-    yield
-    SMALLEST.reset(token)
-
-
-def rows(
-    p: int, n: int = 90, *, seed: int = 0, share: float = 0.0
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def rows(p: int, n: int = 90, *, seed: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """``X``, labels, weights and offsets."""
     source = torch.Generator().manual_seed(100 * seed + p)
     X = torch.randn(n, p, generator=source, dtype=F64)
-    eta = X.sum(1) / p**0.5 + share
+    eta = X.sum(1) / p**0.5
     y = (torch.rand(n, generator=source, dtype=F64) < torch.sigmoid(eta)).to(F64)
     y[:2] = torch.tensor([0.0, 1.0])
     weight = 0.2 + torch.rand(n, generator=source, dtype=F64)
     return X, y, weight, 0.3 * torch.randn(n, generator=source, dtype=F64)
 
 
-def both_ways(
+def made_ready(
     p: int, *, bias: bool = True, weighted: bool = False, offset: bool = False, n: int = 90
-) -> tuple[list[Objective], Batch]:
-    """The same objective twice, of rows that compiled kernels have made ready."""
+) -> tuple[Objective, Batch]:
+    """An objective, and rows that compiled kernels have made ready."""
     X, y, weight, known = rows(p, n)
-    models = [LogisticRegression(p, bias=bias, dtype=F64) for _ in range(2)]
+    model = LogisticRegression(p, bias=bias, dtype=F64)
     weight, known = weight if weighted else None, known if offset else None
-    data = make_data(models[0], X, y, sample_weight=weight, offset=known)
+    data = make_data(model, X, y, sample_weight=weight, offset=known)
     assert data.few is not None and data.few.compiled
-    return [Objective(model, None, L2(0.05)) for model in models], data
+    return Objective(model, None, L2(0.05)), data
 
 
 @pytest.mark.parametrize("p", [1, 2, 7, 8, 15, 16, 20, 35, 63])
@@ -117,7 +107,7 @@ def test_other_rows_are_left_to_torch(kind: str) -> None:
 def test_a_look_and_a_curvature_are_those_of_torch(
     p: int, bias: bool, weighted: bool, offset: bool
 ) -> None:
-    (one, _), data = both_ways(p, bias=bias, weighted=weighted, offset=offset, n=300)
+    one, data = made_ready(p, bias=bias, weighted=weighted, offset=offset, n=300)
     ours = one.few(data)
     theirs = Small.of(one.model, one.loss, one.penalty, data)
     assert isinstance(ours, SmallCompiled) and theirs is not None
@@ -257,3 +247,32 @@ def test_a_fit_resumes_to_the_same_bits(tmp_path: Path, weighting: Weighting | N
         ends.append(model)
     assert torch.equal(ends[0].weight, ends[1].weight)
     assert torch.equal(ends[0].bias, ends[1].bias)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("penalty", [None, L2(1e-3)])
+def test_samples_of_a_logit_take_compiled_iterations(
+    weighted: bool, penalty: L2 | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = torch.Generator().manual_seed(5)
+    X = torch.randn(60_000, 5, generator=source, dtype=F64)
+    y = (torch.rand(60_000, generator=source) < torch.sigmoid(X.sum(1) - 1)).double()
+    weight = torch.rand(60_000, generator=source, dtype=F64) if weighted else None
+    taken: list[bool] = []
+
+    def counted(closure: Closure, lr: float) -> Any:
+        done = ordinary(closure, lr)
+        taken.append(done is not None)
+        return done
+
+    monkeypatch.setattr("torchlogreg.optim.newton.ordinary", counted)
+    ends = []
+    for least in (0, 2**40):
+        token = kernels.SMALLEST.set(least)
+        model = LogisticRegression(5, dtype=F64)
+        fit(model, X, y, optimizer="subsampled_newton", sample_weight=weight, penalty=penalty)
+        kernels.SMALLEST.reset(token)
+        ends.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
+        assert any(taken) == (least == 0)
+        taken.clear()
+    torch.testing.assert_close(*ends, rtol=1e-12, atol=1e-13)

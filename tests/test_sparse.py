@@ -35,9 +35,7 @@ from torchlogreg import (
     Uniform,
     Weighting,
     fit,
-    kernels,
 )
-from torchlogreg.compressed import Compressed
 from torchlogreg.optim import OPTIMIZERS
 from torchlogreg.sparse import filled, is_sparse
 from torchlogreg.sparse_inputs import sparse_rows
@@ -317,30 +315,3 @@ def test_inference_is_that_of_dense_rows(n: int, p: int) -> None:
             for rows in (X, X.toarray())
         )
         np.testing.assert_allclose(got, want, rtol=1e-9)
-
-
-@pytest.mark.parametrize("optimizer", ["lbfgs", "newton_cg", "sgd"])
-@pytest.mark.parametrize("kind", ["linear", "logistic", "softmax", "ordinal"])
-def test_kernels_for_dense_rows_leave_sparse_ones_alone(
-    kind: str, optimizer: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # A sparse matrix has as many entries as it stores: from 2^20 on the kernels took it for a dense
-    # one, and it was filled in strip by strip (51 s instead of 1 at 40,000 x 50,000).
-    def refuse(entries: Compressed, operation: str) -> Any:
-        raise AssertionError(f"sparse rows were filled in by {operation}")
-
-    X = sparse_rows(matrix(p=2000, share=0.01), F64)  # few rows may be filled in
-    y = torch.arange(N) % (2 if kind in ("linear", "logistic") else 3)
-    make: dict[str, Callable[[], Any]] = {
-        "linear": lambda: LinearRegression(2000, dtype=F64),
-        "logistic": lambda: LogisticRegression(2000, dtype=F64),
-        "softmax": lambda: SoftmaxRegression(2000, 3, dtype=F64),
-        "ordinal": lambda: OrdinalRegression(2000, 3, dtype=F64),
-    }
-    token = kernels.SMALLEST.set(0)
-    try:
-        assert not kernels.interface.compiled(X)
-        monkeypatch.setattr(Compressed, "dense", refuse)
-        fit(make[kind](), X, y, optimizer=optimizer, penalty=L2(0.1), max_epochs=2, tol=0)
-    finally:
-        kernels.SMALLEST.reset(token)

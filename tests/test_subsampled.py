@@ -23,12 +23,9 @@ from torchlogreg import (
     OrdinalRegression,
     SoftmaxRegression,
     fit,
-    kernels,
 )
 from torchlogreg.data import Batch
-from torchlogreg.objective import Closure
 from torchlogreg.optim import sampling, subsampled
-from torchlogreg.optim.iteration import ordinary
 from torchlogreg.optim.sampling import sampled, stretches
 from torchlogreg.optim.subsampled import SubsampledNewton
 
@@ -284,33 +281,3 @@ def test_few_digits_are_begun_on_half_of_a_sample_that_costs_as_much_as_a_pass(
     result = fit(LogisticRegression(8, dtype=F64), X, y, tol=tol)
     assert result.converged and result.optimizer == "SubsampledNewton"
     assert drawn == [want]
-
-
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("penalty", [None, L2(1e-3)])
-def test_samples_of_a_logit_take_compiled_iterations(
-    weighted: bool, penalty: L2 | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("numba")
-    source = torch.Generator().manual_seed(5)
-    X = torch.randn(60_000, 5, generator=source, dtype=torch.float64)
-    y = (torch.rand(60_000, generator=source) < torch.sigmoid(X.sum(1) - 1)).double()
-    weight = torch.rand(60_000, generator=source, dtype=torch.float64) if weighted else None
-    taken: list[bool] = []
-
-    def counted(closure: Closure, lr: float) -> Any:
-        done = ordinary(closure, lr)
-        taken.append(done is not None)
-        return done
-
-    monkeypatch.setattr("torchlogreg.optim.newton.ordinary", counted)
-    ends = []
-    for least in (0, 2**40):
-        token = kernels.SMALLEST.set(least)
-        model = LogisticRegression(5, dtype=torch.float64)
-        fit(model, X, y, optimizer="subsampled_newton", sample_weight=weight, penalty=penalty)
-        kernels.SMALLEST.reset(token)
-        ends.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
-        assert any(taken) == (least == 0)
-        taken.clear()
-    torch.testing.assert_close(*ends, rtol=1e-12, atol=1e-13)

@@ -2,7 +2,8 @@
 
 A look at a thousand rows by twenty columns is one call of seven microseconds, and a whole Newton
 iteration one of thirty. Loading the kernels takes as long as hundreds of such fits: they are used
-where ``kernels.prepare()`` was called, or ``kernels.SMALLEST`` set.
+where ``kernels.prepare()`` was called, or ``kernels.SMALLEST`` set, and for the samples of
+``SubsampledNewton``, whose many rows have loaded them anyway.
 """
 
 from __future__ import annotations

@@ -19,6 +19,14 @@ from torchlogreg.kernels.turning import turned_sums
 def prepare(*, smallest: int = 0) -> None:
     """Load or compile all kernels now, and use them from ``smallest`` entries of ``X`` on.
 
+    A second or so where numba has compiled them before, a minute where not. Fits of few rows are
+    then compiled, too: see :mod:`torchlogreg.small_compiled`.
+
+    Parameters
+    ----------
+    smallest : int
+        ``kernels.SMALLEST`` from now on, in the calling thread: it is a context variable.
+
     Raises
     ------
     ModuleNotFoundError
