@@ -165,3 +165,12 @@ class Model(nn.Module, ABC):
         """Shape, as ``nn.Linear`` prints it."""
         classes = "" if self.n_classes is None else f", n_classes={self.n_classes}"
         return f"n_features={self.n_features}{classes}"
+
+
+def is_plain(model: Model) -> bool:
+    """Whether ``eta`` is ``X @ weight.T + offset + bias`` and no more.
+
+    A subclass may add an inverse link to ``forward``, and still call itself linear.
+    """
+    own = (getattr(type(model), name) for name in ("forward", "mix", "intercepts"))
+    return all(f is getattr(Model, f.__name__) for f in own)

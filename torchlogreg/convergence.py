@@ -9,6 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from torchlogreg.base import is_plain
 from torchlogreg.data import Batch, of_pieces
 from torchlogreg.diagnostics.closing import Closing
 from torchlogreg.diagnostics.diagnosis import Diagnosis
@@ -61,7 +62,7 @@ def check_convergence(state: FitState, tol: float) -> None:
     eager = superlinear(state.optimizer) and not exhausted(state.optimizer) and tol <= DEFAULT
     gaining = eager and optimality > 0 and ratio < 0.5
     wanted = tol * CRAWL if _crawls(state, ratio) else tol
-    if not (optimality <= max(wanted, _rounding(state)) or _gap_closed(state, tol)):
+    if not (optimality <= wanted or _is_rounding(state, optimality) or _gap_closed(state, tol)):
         return  # NaN is no convergence
     if _gap_open(state, tol):
         return
@@ -157,24 +158,36 @@ def _furthest(a: Tensor, b: Tensor) -> Tensor:
     return of_pieces(lambda x, y: (x - y).abs().max(), a, b).max()
 
 
-def _rounding(state: FitState) -> float:
-    """Optimality that rounding leaves at an optimum: no dtype can ask for less.
+def _is_rounding(state: FitState, optimality: float) -> bool:
+    """Whether rounding leaves as much at an optimum: no dtype can ask for less.
 
     A few units in the last place; for numbers far from zero as many times more as they are standard
     deviations away. No limit for an optimizer that says ``exact``: its parameters are the solution,
     rounded, and what gradient is left is that rounding. None is left by one that is ``unrefined``.
     """
     if getattr(state.optimizer, "exact", False):
-        return torch.finfo(torch.float64).max
+        return math.isfinite(optimality)
     if getattr(state.optimizer, "unrefined", False):
-        return 0.0
+        return False
     objective = state.objective
-    units = 4.0
-    if objective.own_loss and state.model.n_classes is None:
-        response = objective.units(state.data).response
-        largest = torch.linalg.vector_norm(state.rows[0], torch.inf)
-        units *= 1 + float(state.data.largest(largest) / response)
-    return units * torch.finfo(state.model.weight.dtype).eps
+    unit = 4.0 * torch.finfo(state.model.weight.dtype).eps
+    if optimality <= unit or not (objective.own_loss and state.model.n_classes is None):
+        return optimality <= unit
+    response = float(objective.units(state.data).response)
+    if not optimality <= unit * (1 + _most(state) / response):  # which spares a pass over the rows
+        return False
+    largest = torch.linalg.vector_norm(state.rows[0], torch.inf)
+    return optimality <= unit * (1 + float(state.data.largest(largest)) / response)
+
+
+def _most(state: FitState) -> float:
+    """No entry of ``eta`` is larger, as the lengths of the columns tell; inf where they do not."""
+    model, data = state.model, state.data
+    squares = state.objective.remembered.squares_of(data)
+    if squares is None or data.offset is not None or data.total is not None or not is_plain(model):
+        return math.inf
+    most = model.weight.detach().abs().to(squares) @ squares.sqrt()
+    return 1.01 * float(most.max() + model.intercepts().detach().abs().max())
 
 
 def _gap_closed(state: FitState, tol: float) -> bool:

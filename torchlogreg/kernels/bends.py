@@ -8,7 +8,6 @@ import numpy as np
 
 from torchlogreg.kernels.compiling import entry, exact
 from torchlogreg.kernels.elementary import exp_negative
-from torchlogreg.kernels.products import rows_into
 from torchlogreg.kernels.sweeps import to_scores
 from torchlogreg.kernels.tiles import lay_out, rooms, upper_into
 
@@ -35,32 +34,29 @@ def _bent(
 ) -> None:
     """Upper triangles for some parts of the rows.
 
-    Of sums (parts, p + 1, p + 1) the last row is that of the ones.
+    Of sums (parts, p + 1, p + 1) the last column is that of the ones.
     """
     p, one = X.shape[1], X.dtype.type(1)
-    plain, scaled, G = rooms(X, height)
-    scores, total, bends = np.empty((height, 1), X.dtype), np.empty(p), np.empty(height, X.dtype)
+    plain, scaled, G = rooms(X, height, 1)
+    scores, bends = np.empty((height, 1), X.dtype), np.empty(height, X.dtype)
     for part in range(first, last):
         out, end = sums[part], min((part + 1) * size, X.shape[0])
         out[:] = 0
-        for s in range(part * size, end, height):
-            t = min(s + height, end)
-            x, u, a = X[s:t], scores[: t - s], bends[: t - s]
-            to_scores(x, weight, offset[s:t], u)
-            eta = u.ravel()
-            for i in range(t - s):
-                a[i] = sample_weight[s + i] * binary_bend(eta[i] + intercept[0], one)
-            for i in range(t - s):
-                out[p, p] += a[i]
-            rows = lay_out(x, a, plain, scaled)
-            total[:] = 0
-            rows_into(scaled[: t - s, :p], total)
+        for s in range(part * size, end, 32 * height):  # 32 blocks in the dtype of X, then float64
             G[:] = 0
-            upper_into(rows, scaled[: t - s], G)
-            for j in range(p):
-                out[p, j] += total[j]
-                for k in range(p):
-                    out[j, k] += G[j, k]
+            stop = min(s + 32 * height, end)
+            for b in range(s, stop, height):
+                t = min(b + height, stop)
+                x, u, a = X[b:t], scores[: t - b], bends[: t - b]
+                to_scores(x, weight, offset[b:t], u)
+                eta = u.ravel()
+                for i in range(t - b):
+                    a[i] = sample_weight[b + i] * binary_bend(eta[i] + intercept[0], one)
+                for i in range(t - b):
+                    out[p, p] += a[i]
+                rows = lay_out(x, a, a[:0], plain, scaled)
+                upper_into(rows, scaled[: t - b], G, X[t : min(t + height, end)])
+            out[:p] += G[:p, : p + 1]
 
 
 BENT = entry(_bent, "bent")

@@ -29,14 +29,16 @@ def _ready(X: Any, near: float, design: Any, gram: Any, sizes: Any) -> Any:
     columns; 0 if an entry or a sum is not finite, 2 if means prove all columns near zero, else 1.
     """
     (n, p), m = X.shape, design.shape[1]
-    for i in range(n):
-        for j in range(p):
-            design[i, j] = X[i, j]
-        design[i, p] = 1.0
-        for j in range(p + 1, m):
-            design[i, j] = 0.0
     gram[:] = 0.0
-    upper_into(design, design, gram)
+    for start in range(0, n, BLOCK):
+        x, rows = X[start : start + BLOCK], design[start : start + BLOCK]
+        for i in range(x.shape[0]):
+            for j in range(p):
+                rows[i, j] = x[i, j]
+            rows[i, p] = 1.0
+            for j in range(p + 1, m):
+                rows[i, j] = 0.0
+        upper_into(rows, rows, gram, X[start + BLOCK : start + 2 * BLOCK])
     known, is_near = 0.0, True
     for j in range(m):
         for k in range(j):
@@ -120,7 +122,7 @@ def bent(design: Any, share: Any, strength: Any, u: Any, matrix: Any) -> None:
         for i in range(rows.shape[0]):
             for j in range(m):
                 part[i, j] = bend[start + i] * rows[i, j]
-        upper_into(rows, part, product)
+        upper_into(rows, part, product, design[start + BLOCK : start + 2 * BLOCK])
     for j in range(size):
         for k in range(j + 1):
             matrix[j, k] = matrix[k, j] = product[k, j]

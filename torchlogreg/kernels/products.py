@@ -199,20 +199,6 @@ def accumulate_many(X: Any, S: Any, G: Any) -> None:
 
 
 @inner
-def rows_into(X: Any, out: Any) -> None:
-    """Add the rows of ``X`` to ``out`` (p,), four at once."""
-    n, p = X.shape
-    whole = n - n % 4
-    for i in range(0, whole, 4):
-        a, b, c, d = X[i], X[i + 1], X[i + 2], X[i + 3]
-        for j in range(p):
-            out[j] += (a[j] + b[j]) + (c[j] + d[j])
-    for i in range(whole, n):
-        for j in range(p):
-            out[j] += X[i, j]
-
-
-@inner
 def squares_into(X: Any, out: Any) -> None:
     """Add the squares of the columns of ``X`` to ``out`` (p,), eight rows as if they were one."""
     n, p = X.shape

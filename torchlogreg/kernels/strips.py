@@ -127,9 +127,7 @@ def bent_gram(X: Tensor, rows: slice, by_row: list[Array], shared: list[Array]) 
     sums, height = np.empty((parts, p + 1, p + 1)), _height(X)
     arrays = [as_array(X), *(array[rows] for array in by_row), *shared]
     share(lambda first, last: BENT(first, last, size, height, *arrays, sums), parts)
-    found = sums.sum(0)
-    found[:p, p] = found[p, :p]
-    return torch.from_numpy(np.triu(found))
+    return torch.from_numpy(np.triu(sums.sum(0)))
 
 
 def mirrored(upper: Tensor) -> Tensor:

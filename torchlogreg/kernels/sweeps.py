@@ -16,7 +16,6 @@ from torchlogreg.kernels.products import (
     accumulate_many,
     accumulate_one,
     long_squares_into,
-    rows_into,
     scores_many,
     scores_one,
     squares_into,
@@ -122,9 +121,8 @@ def _gram(
     Of sums (parts, p + 1, p) the last row is ``sample_weight @ X``; sums (parts, p, p) have none;
     of sums (parts, p + 2, p) the last is ``(sample_weight * y) @ X``.
     """
-    p = X.shape[1]
-    total, (plain, scaled, G) = np.zeros(p), rooms(X, height)
-    by_y = np.empty((1, p))
+    p, more = X.shape[1], sums.shape[1] - X.shape[1]
+    plain, scaled, G = rooms(X, height, more)
     for part in range(first, last):
         out, end = sums[part], min((part + 1) * size, X.shape[0])
         out[:] = 0
@@ -133,18 +131,11 @@ def _gram(
             stop = min(s + 32 * height, end)
             for b in range(s, stop, height):
                 t = min(b + height, stop)
-                rows = lay_out(X[b:t], sample_weight[b:t], plain, scaled)
-                if out.shape[0] > p:
-                    total[:] = 0
-                    rows_into(scaled[: t - b, :p], total)
-                    out[p] += total
-                if out.shape[0] > p + 1:
-                    by_y[:] = 0
-                    right = y[b:t].reshape(t - b, 1)
-                    accumulate_one(scaled[: t - b, :p], right, by_y, X[:0])
-                    out[p + 1] += by_y[0]
-                upper_into(rows, scaled[: t - b], G)
+                rows = lay_out(X[b:t], sample_weight[b:t], y[b:t], plain, scaled)
+                upper_into(rows, scaled[: t - b], G, X[t : min(t + height, end)])
             out[:p] += G[:p, :p]
+            for k in range(more):
+                out[p + k] += G[:p, p + k]
 
 
 def _squares(first: int, last: int, size: int, X: Any, sums: Any) -> None:

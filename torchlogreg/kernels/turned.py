@@ -33,11 +33,11 @@ def product_into(X: Any, T: Any, across: Any, Y: Any) -> None:
         for j in range(0, m, 3 * width):
             left = m - j
             if left > 2 * width:
-                tile_of_three(T, across, Y, c, j)
+                tile_of_three(T, across, Y, c, j, X[:0], 0)
             elif left > width:
-                tile_of_two(T, across, Y, c, j)
+                tile_of_two(T, across, Y, c, j, X[:0], 0)
             else:
-                tile_of_one(T, across, Y, c, j)
+                tile_of_one(T, across, Y, c, j, X[:0], 0)
 
 
 @inner
@@ -111,7 +111,7 @@ def _turned(
                 for j in range(m):
                     scaled[i, j] = a[i] * z[i, j]
             G[:] = 0
-            upper_into(z, scaled[: t - s], G)
+            upper_into(z, scaled[: t - s], G, X[:0])
             for j in range(m):
                 for k in range(m):
                     out[j, k] += G[j, k]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from torchlogreg import kernels
-from torchlogreg.base import Model
+from torchlogreg.base import Model, is_plain
 from torchlogreg.data import Batch
 from torchlogreg.design import Design
 from torchlogreg.double_double import DoubleDouble
@@ -189,10 +189,7 @@ def _right_side(closure: Closure) -> Tensor | None:
 def unsolvable(objective: Objective) -> str:
     """Why least squares cannot minimise ``objective``, and the cure; empty if it can."""
     model, penalty = objective.model, objective.penalty
-    # A subclass may add an inverse link to forward, and still call itself linear.
-    own = (getattr(type(model), name) for name in ("forward", "mix", "intercepts"))
-    plain = all(f is getattr(Model, f.__name__) for f in own)
-    if not isinstance(model, LinearRegression) or not plain:
+    if not isinstance(model, LinearRegression) or not is_plain(model):
         return (
             f"LeastSquares solves LinearRegression only, not {type(model).__name__}; "
             "use optimizer='newton'"
