@@ -25,6 +25,7 @@ from torchlogreg.kernels import (
     curvature,
     curvature_available,
     evaluate,
+    gradient_products,
     gram,
     gram_and_right,
     gram_and_totals,
@@ -394,7 +395,9 @@ def test_a_fork_makes_its_own_threads() -> None:
 
 @pytest.mark.parametrize("shape", [(5, 1), (300, 8), (1001, 17), (400, 25), (130, 49), (70, 300)])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["f64", "f32"])
-def test_curvature_is_that_of_closed_forms(shape: tuple[int, int], dtype: torch.dtype) -> None:
+def test_curvatures_and_products_of_gradients_are_those_of_closed_forms(
+    shape: tuple[int, int], dtype: torch.dtype
+) -> None:
     for seed, offset in enumerate(("none", "row", "score")):
         model, batch = problem("binary", *shape, dtype, offset=offset, seed=seed)
         assert curvature_available(model, model.nll, batch)
@@ -407,13 +410,24 @@ def test_curvature_is_that_of_closed_forms(shape: tuple[int, int], dtype: torch.
         )
         with torch.no_grad():
             eta = model(batch.X, batch.offset).double()
-        bend = torch.sigmoid(eta) * torch.sigmoid(-eta) * batch.sample_weight.double()[:, None]
+        weights = batch.sample_weight.double()[:, None]
+        bend = torch.sigmoid(eta) * torch.sigmoid(-eta) * weights
         ones = torch.cat((batch.X, torch.ones_like(batch.X[:, :1])), dim=1).double()
-        expected = ones.T @ (bend * ones)
+        squared = gradient_products(
+            batch.X,
+            batch.y,
+            sample_weight=batch.sample_weight,
+            weight=model.weight,
+            intercepts=model.intercepts(),
+            offset=batch.offset,
+        )
+        slope = (torch.sigmoid(eta) - batch.y.double()[:, None]) * weights
         rounding = {torch.float64: 1e-13, torch.float32: 2e-5}[dtype]
-        size = float(expected.abs().max())
-        torch.testing.assert_close(found.double(), expected, rtol=rounding, atol=rounding * size)
-        assert torch.equal(found, found.T)
+        for got, factor in ((found, bend), (squared, slope.square())):
+            expected = ones.T @ (factor * ones)
+            close = {"rtol": rounding, "atol": rounding * float(expected.abs().max())}
+            torch.testing.assert_close(got.double(), expected, **close)
+            assert torch.equal(got, got.T)
 
 
 def test_curvature_far_from_zero_keeps_its_digits() -> None:

@@ -18,6 +18,7 @@ from torchlogreg.diagnostics.algebra import cholesky, inverse, products
 from torchlogreg.diagnostics.column_sums import centred_gram
 from torchlogreg.diagnostics.cone import Floats
 from torchlogreg.diagnostics.problem import Problem
+from torchlogreg.kernels import curvature_available, gradient_products
 from torchlogreg.losses import slopes
 from torchlogreg.models import OrdinalRegression, SoftmaxRegression
 
@@ -79,6 +80,9 @@ def _gram(problem: Problem, index: Tensor | None = None) -> Floats:
         max(ROWS, BLOCK // sum(p.numel() for p in problem.objective.params)),
     )
     parts: Iterable[Tensor | slice]
+    known = _gram_at_once(problem) if index is None else None
+    if known is not None:
+        return known
     if index is None:  # their numbers would take as much as a column
         parts = (slice(start, start + size) for start in range(0, n, size))
     else:
@@ -88,6 +92,25 @@ def _gram(problem: Problem, index: Tensor | None = None) -> Floats:
         G = _row_gradients(problem, part)
         matrix = matrix + products(G)
     return np.asarray(problem.data.summed(torch.from_numpy(np.asarray(matrix))))
+
+
+def _gram_at_once(problem: Problem) -> Floats | None:
+    """The same of all rows in one read, where compiled kernels know the loss."""
+    objective, data = problem.objective, problem.data
+    model = objective.model
+    single = data.X.dtype != torch.float64  # whose rounding could hide that M is singular
+    if single or not curvature_available(model, objective.loss, data):
+        return None
+    M = gradient_products(
+        data.X,
+        data.y,
+        sample_weight=data.sample_weight,
+        weight=model.weight,
+        intercepts=model.intercepts(),
+        offset=data.offset,
+    )
+    size = len(M) - (not problem.has_intercept)
+    return np.asarray(data.summed(M[:size, :size].double()))
 
 
 @QUIET

@@ -106,6 +106,9 @@ class AffineForm:
 
     def eta(self, X: Tensor, offset: Tensor | None = None) -> Tensor:
         """Linear predictor (n, k) of rows ``X (n, p)``: what ``model`` has, up to a shift."""
+        if offset is None and len(self.R) == 1:  # once over the rows, not three times
+            weight, bias = self.R @ self.weight, self.intercepts @ self.M.T
+            return torch.addmm(bias, X.to(weight), weight.T)
         scores = X.to(self.weight) @ self.weight.T
         if offset is not None:
             known = offset.to(self.weight)

@@ -34,6 +34,7 @@ from torchlogreg.inference.optimum import (
     refuse_separation,
 )
 from torchlogreg.inference.result import InferenceResult
+from torchlogreg.inference.turned import threads_of_sums
 from torchlogreg.penalties import Penalty
 
 
@@ -121,34 +122,35 @@ def infer(
     data, counted = weighted_rows(model, X, y, sample_weight, weight_kind, offset)
     form = AffineForm.of(model)
     codes = None if clusters is None else _codes(clusters, counted)
-    information = Information.of(form, data)  # 1
-    names = form.names(features, classes)
-    refuse_few(information, counted=weight_kind == "frequency" and penalty is None)
-    bread, away = _at_the_maximum(information, penalty, features, names)  # 2
-    matrix = _covariance(  # 3
-        information, bread, covariance, codes, frequency=weight_kind != "importance",
-        penalised=penalty is not None and not penalty.needs_rows,
-    )  # fmt: skip
-    linear, loss, nobs = model.n_classes is None, float(information.loss), information.nobs
-    known = log_precision(data) if linear and weight_kind == "importance" else 0.0
-    return InferenceResult(
-        form=form,
-        covariance=matrix,
-        data=data,
-        kind=covariance,
-        names=tuple(names[i] for i in form.order),
-        feature_names=features,
-        class_names=classes,
-        llf=gaussian_log_likelihood(loss, nobs) + known if linear else -loss,  # 4
-        llnull=null_log_likelihood(form, data) + known,
-        nobs=nobs,
-        scale=information.variance,
-        use_t=linear if use_t is None else use_t,
-        n_clusters=None if codes is None else codes[1],
-        weight_kind=weight_kind,
-        penalty=penalty,
-        distance=away,
-    )
+    with threads_of_sums(form, data, covariance):
+        information = Information.of(form, data)  # 1
+        names = form.names(features, classes)
+        refuse_few(information, counted=weight_kind == "frequency" and penalty is None)
+        bread, away = _at_the_maximum(information, penalty, features, names)  # 2
+        matrix = _covariance(  # 3
+            information, bread, covariance, codes, frequency=weight_kind != "importance",
+            penalised=penalty is not None and not penalty.needs_rows,
+        )  # fmt: skip
+        linear, loss, nobs = model.n_classes is None, float(information.loss), information.nobs
+        known = log_precision(data) if linear and weight_kind == "importance" else 0.0
+        return InferenceResult(
+            form=form,
+            covariance=matrix,
+            data=data,
+            kind=covariance,
+            names=tuple(names[i] for i in form.order),
+            feature_names=features,
+            class_names=classes,
+            llf=gaussian_log_likelihood(loss, nobs) + known if linear else -loss,  # 4
+            llnull=null_log_likelihood(form, data) + known,
+            nobs=nobs,
+            scale=information.variance,
+            use_t=linear if use_t is None else use_t,
+            n_clusters=None if codes is None else codes[1],
+            weight_kind=weight_kind,
+            penalty=penalty,
+            distance=away,
+        )
 
 
 def _codes(clusters: Any, weights: Tensor) -> tuple[Tensor, int]:

@@ -118,8 +118,9 @@ def refuse_separation(
     """Raise if the classes are separated: the gradient vanishes there, yet no maximum exists.
 
     By the inequality of Cauchy and Schwarz Newton's step moves no ``eta`` by more than the distance
-    over the square root of the weakest row; only where that leaves room is the step looked at, and
-    only where it is large the linear program asked.
+    over the square root of the weakest row, nor by more than the longest row allows, where that is
+    known; only where both leave room is the step looked at, and only where it is large the linear
+    program asked.
 
     Raises
     ------
@@ -129,7 +130,10 @@ def refuse_separation(
     problem = information.problem
     if problem.linear or distance <= MOVES * math.sqrt(information.weakest):
         return
-    step = problem.form.at(problem.basis.back @ (factor @ (factor.T @ gradient)))
+    newton, turned = factor @ (factor.T @ gradient), information.turned
+    if turned is not None and turned.furthest(newton) <= MOVES:
+        return
+    step = problem.form.at(problem.basis.back @ newton)
     moved = max(float(step.eta(block.X).abs().max()) for block in problem.data.blocks(BLOCK))
     if moved > MOVES and (distance <= FAR or problem.data.X.numel() <= MOST_ENTRIES):
         words = separation_words(problem.form, problem.data, feature_names)

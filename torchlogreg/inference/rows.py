@@ -53,7 +53,7 @@ class Basis:
         centre = torch.allclose(form.M @ absorb, form.R, rtol=0, atol=1e-12)
         mean = form.weight.new_zeros(data.X.shape[1])
         step = 1 if careful else -(-len(data) // _SAMPLE)
-        sample = Batch(data.X[::step], data.y[::step], data.sample_weight[::step])
+        sample = Batch(data.X[::step].contiguous(), data.y[::step], data.sample_weight[::step])
         if centre and not (step > 1 and _is_near_zero(data, sample)):
             for block in data.blocks(BLOCK):
                 mean += block.sample_weight.to(mean) @ block.X.to(mean)
@@ -83,7 +83,8 @@ def _is_near_zero(data: Batch, sample: Batch) -> bool:
     A mean is no more than the root mean square; some row of the sample is at least half the range
     of the sample away from it.
     """
-    if data.squares is None or not bool((data.sample_weight == 1).all()):
+    weight = data.sample_weight
+    if data.squares is None or not float(weight.amin()) == 1 == float(weight.amax()):
         return False
     least, most = sample.X.aminmax(dim=0)
     size = (data.squares / len(data)).sqrt()

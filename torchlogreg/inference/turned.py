@@ -9,12 +9,15 @@ indicator, the pivots say so, and the rows are squared twice after all.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from torchlogreg import kernels
+from torchlogreg.data import Batch
+from torchlogreg.inference.affine import AffineForm
 from torchlogreg.inference.rows import Problem
 from torchlogreg.kernels.turning import WIDEST, turned_sums
 from torchlogreg.losses import binary_nll
@@ -42,6 +45,8 @@ class Turned(NamedTuple):
     loss : Tensor, scalar
     weakest : float
         Smallest ``w_i C_i`` of a row with weight.
+    longest : float
+        The largest length of a row ``D_i T``.
     """
 
     again: Tensor
@@ -49,6 +54,7 @@ class Turned(NamedTuple):
     gradient: Tensor
     loss: Tensor
     weakest: float
+    longest: float
 
     @property
     def matrix(self) -> Tensor:
@@ -56,6 +62,11 @@ class Turned(NamedTuple):
         half = torch.linalg.solve_triangular(self.T.T, self.again, upper=False)
         whole: Tensor = torch.linalg.solve_triangular(self.T.T, half.T, upper=False)
         return (whole + whole.T) / 2
+
+    def furthest(self, step: Tensor) -> float:
+        """No row's ``eta`` moves by more along a step (P,) of the parameters of the basis."""
+        turned = torch.linalg.solve_triangular(self.T, step[:, None], upper=True)
+        return 1.01 * self.longest * float(turned.norm())
 
     def root(self) -> Tensor | None:
         """``S`` with ``inverse = S S'``, (P, P); None where the sample was no good."""
@@ -101,7 +112,22 @@ def turned(problem: Problem) -> Turned | None:
         offset=data.offset,
     )
     gradient = torch.cat((found.by_weight * unit[:, 0], found.by_intercept * problem.M[0]))
-    return Turned(found.curvature, T, gradient, found.value, found.least)
+    return Turned(found.curvature, T, gradient, found.value, found.least, found.longest)
+
+
+def threads_of_sums(form: AffineForm, data: Batch, kind: str) -> AbstractContextManager[None]:
+    """Torch's threads for an inference: one, where compiled sums are all that is long of it.
+
+    Parameters
+    ----------
+    form : AffineForm
+    data : Batch
+    kind : str
+        Of covariance: the robust ones sum over the rows in torch, too.
+    """
+    if kind != "classical" or len(form.theta) > WIDEST or form.nll is not binary_nll:
+        return nullcontext()
+    return kernels.threads_of_fit(form.model, form.nll, data)
 
 
 def _basis(problem: Problem, unit: Tensor) -> Tensor | None:

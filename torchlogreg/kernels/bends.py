@@ -1,4 +1,4 @@
-"""``[X, 1]' A [X, 1]`` with the curvatures ``A`` of the binary loss, in one read of the rows."""
+"""``[X, 1]' A [X, 1]``, ``A`` curvatures or squared slopes of the binary loss, in one read."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from torchlogreg.kernels.compiling import entry, exact
+from torchlogreg.kernels.compiling import entry, exact, inner
 from torchlogreg.kernels.elementary import exp_negative
+from torchlogreg.kernels.rowwise import binary_row
 from torchlogreg.kernels.sweeps import to_scores
 from torchlogreg.kernels.tiles import lay_out, rooms, upper_into
 
@@ -20,12 +21,22 @@ def binary_bend(eta: Any, one: Any) -> Any:
     return small * big * big
 
 
+@inner
+def squares_into(eta: Any, y: Any, sample_weight: Any, intercept: Any, out: Any) -> None:
+    """Squares of the weighted losses' first derivatives, into ``out`` (n,)."""
+    one = eta.dtype.type(1)
+    for i in range(eta.shape[0]):
+        _, slope = binary_row(eta[i] + intercept, y[i], one)
+        out[i] = (sample_weight[i] * slope) ** 2
+
+
 def _bent(
     first: int,
     last: int,
     size: int,
     height: int,
     X: Any,
+    y: Any,
     sample_weight: Any,
     offset: Any,
     weight: Any,
@@ -34,7 +45,7 @@ def _bent(
 ) -> None:
     """Upper triangles for some parts of the rows.
 
-    Of sums (parts, p + 1, p + 1) the last column is that of the ones.
+    With labels, ``y`` (n,), of squared slopes; without any, (0,), of curvatures. Of sums (parts, p + 1, p + 1) the last column is that of the ones.
     """
     p, one = X.shape[1], X.dtype.type(1)
     plain, scaled, G = rooms(X, height, 1)
@@ -50,8 +61,11 @@ def _bent(
                 x, u, a = X[b:t], scores[: t - b], bends[: t - b]
                 to_scores(x, weight, offset[b:t], u)
                 eta = u.ravel()
-                for i in range(t - b):
-                    a[i] = sample_weight[b + i] * binary_bend(eta[i] + intercept[0], one)
+                if y.shape[0]:
+                    squares_into(eta, y[b:t], sample_weight[b:t], intercept[0], a)
+                else:
+                    for i in range(t - b):
+                        a[i] = sample_weight[b + i] * binary_bend(eta[i] + intercept[0], one)
                 for i in range(t - b):
                     out[p, p] += a[i]
                 rows = lay_out(x, a, a[:0], plain, scaled)

@@ -115,9 +115,40 @@ def curvature(
     -------
     Tensor, shape (p + 1, p + 1)
     """
+    return _bent(X, X.new_empty(0), sample_weight, weight, intercepts, offset)
+
+
+def gradient_products(
+    X: Tensor,
+    y: Tensor,
+    *,
+    sample_weight: Tensor,
+    weight: Tensor,
+    intercepts: Tensor,
+    offset: Tensor | None = None,
+) -> Tensor:
+    """``sum_i g_i g_i'``, ``g_i`` the gradient of a row's weighted binary loss; as above.
+
+    Parameters
+    ----------
+    y : Tensor, shape (n,)
+        Of the dtype of ``X``.
+    """
+    return _bent(X, y, sample_weight, weight, intercepts, offset)
+
+
+def _bent(
+    X: Tensor,
+    y: Tensor,
+    sample_weight: Tensor,
+    weight: Tensor,
+    intercepts: Tensor,
+    offset: Tensor | None,
+) -> Tensor:
+    """Curvatures where there is no ``y``."""
     shift = X.new_empty(len(X), 0) if offset is None else offset.reshape(len(X), -1)
-    by_row, shared = [as_array(sample_weight), as_array(shift)], [as_array(weight)]
-    shared.append(as_array(intercepts))
+    by_row = [as_array(y), as_array(sample_weight), as_array(shift)]
+    shared = [as_array(weight), as_array(intercepts)]
     upper = over_strips(X, lambda part, rows: bent_gram(part, rows, by_row, shared))
     return mirrored(upper).to(X.dtype)
 

@@ -8,7 +8,13 @@ from torch import Tensor
 
 from torchlogreg.double_double import DoubleDouble
 from torchlogreg.kernels.doubled import logit_sums
-from torchlogreg.kernels.grams import column_squares, curvature, gram, squares_available
+from torchlogreg.kernels.grams import (
+    column_squares,
+    curvature,
+    gradient_products,
+    gram,
+    squares_available,
+)
 from torchlogreg.kernels.interface import DTYPES, KINDS, SMALLEST, evaluate, installed
 from torchlogreg.kernels.logits import Arrays, few_rows
 from torchlogreg.kernels.pulling import pulled
@@ -51,6 +57,7 @@ def _prepare_all() -> None:
         gram(X, ones)
         pulled(X, ones, squared=True)
         curvature(X, sample_weight=ones, weight=X[:1], intercepts=ones[:1])
+        gradient_products(X, ones, sample_weight=ones, weight=X[:1], intercepts=ones[:1])
         turned_sums(X, ones, X[:1], ones[:1], sample_weight=ones, weight=X[:1], intercepts=ones[:1])
         if squares_available(X):
             column_squares(X)

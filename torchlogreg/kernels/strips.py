@@ -116,7 +116,7 @@ def bent_gram(X: Tensor, rows: slice, by_row: list[Array], shared: list[Array]) 
     rows : slice
         Which of all rows these are.
     by_row : list of arrays
-        Sample weights, offsets.
+        y, or none, sample weights, offsets.
     shared : list of arrays
         Weight (1, p), intercept (1,).
     """

@@ -16,28 +16,25 @@ from torchlogreg.kernels.tiles import HIGH, tile_of_one, tile_of_three, tile_of_
 
 
 @inner
-def product_into(X: Any, T: Any, across: Any, Y: Any) -> None:
+def product_into(X: Any, T: Any, few: Any, Y: Any) -> None:
     """Add ``X T`` to ``Y``, eight rows by up to three registers at once.
 
-    ``across`` (p, height) gets ``X'``, and zeros for rows up to a multiple of eight, which ``Y``
-    has room for.
+    The last rows, fewer than eight, go by ``few`` (8, p); ``Y`` has room for as many as fill it.
     """
     n, (p, m), width = X.shape[0], T.shape, lanes_in(T)
-    filled = -(-n // HIGH) * HIGH
-    for i in range(n):
-        for k in range(p):
-            across[k, i] = X[i, k]
-    for k in range(p):
-        across[k, n:filled] = 0
-    for c in range(0, filled, HIGH):
+    for c in range(0, n, HIGH):
+        rows, at = X, c
+        if c + HIGH > n:
+            few[: n - c] = X[c:]
+            rows, at = few, 0
         for j in range(0, m, 3 * width):
-            left = m - j
+            left, out = m - j, Y[c - at :]
             if left > 2 * width:
-                tile_of_three(T, across, Y, c, j, X[:0], 0)
+                tile_of_three(T, rows, out, at, j, 1, p, T[:0], 0)
             elif left > width:
-                tile_of_two(T, across, Y, c, j, X[:0], 0)
+                tile_of_two(T, rows, out, at, j, 1, p, T[:0], 0)
             else:
-                tile_of_one(T, across, Y, c, j, X[:0], 0)
+                tile_of_one(T, rows, out, at, j, 1, p, T[:0], 0)
 
 
 @inner
@@ -52,17 +49,15 @@ def losses_into(
     for i in range(eta.shape[0]):
         loss, first = binary_row(eta[i], y[i], one)
         slopes[i] = sample_weight[i] * first
+        bends[i] = sample_weight[i] * binary_bend(eta[i], one)
         value += sample_weight[i] * loss
         total += sample_weight[i] * first
     least = head[0]
     for i in range(eta.shape[0]):
-        bend = binary_bend(eta[i], one)
-        bends[i] = sample_weight[i] * bend
-    for i in range(eta.shape[0]):
         least = min(least, bends[i] if sample_weight[i] > 0 else np.inf)
     head[0] = least
-    head[1] += value
-    head[2] += total
+    head[2] += value
+    head[3] += total
 
 
 def _turned(
@@ -83,35 +78,40 @@ def _turned(
 ) -> None:
     """Upper triangles (m, m) for some parts of the rows, ``m`` a multiple of eight.
 
-    ``heads`` (parts, 3 + p) gets the smallest second derivative of a row with weight, times that;
-    value, and gradient by intercept and weight.
+    ``heads`` (parts, 4 + p) gets the smallest second derivative of a row with weight, times that;
+    the largest square of a row of ``Y``; value, and gradient by intercept and weight.
     """
     m = T.shape[1]
     scores, Y = np.empty((height, 1), X.dtype), np.empty((height, m), X.dtype)
     scaled, G, bends = np.empty((height, m), X.dtype), np.empty((m, m), X.dtype), np.empty(height)
-    across = np.empty((X.shape[1], height), X.dtype)
+    few = np.zeros((HIGH, X.shape[1]), X.dtype)
     slopes, gradient = np.empty((height, 1), X.dtype), np.empty((1, X.shape[1]), X.dtype)
     for part in range(first, last):
         out, end = sums[part], min((part + 1) * size, X.shape[0])
         head = heads[part]
         out[:], head[:], head[0] = 0, 0, np.inf
-        for s in range(part * size, end, height):
-            t = min(s + height, end)
-            x, u, z, a, d = X[s:t], scores[: t - s], Y[: t - s], bends[: t - s], slopes[: t - s]
-            to_scores(x, weight, offset[s:t], u)
-            losses_into(u.ravel(), y[s:t], sample_weight[s:t], intercept[0], d.ravel(), a, head)
-            gradient[:] = 0
-            accumulate_one(x, d, gradient, X[t : t + height])
-            for j in range(X.shape[1]):
-                head[3 + j] += gradient[0, j]
-            for i in range(height):
-                Y[i] = shift
-            product_into(x, T, across, Y)
-            for i in range(t - s):
-                for j in range(m):
-                    scaled[i, j] = a[i] * z[i, j]
+        for s in range(part * size, end, 32 * height):  # 32 blocks in the dtype of X, then float64
             G[:] = 0
-            upper_into(z, scaled[: t - s], G, X[:0])
+            stop = min(s + 32 * height, end)
+            for b in range(s, stop, height):
+                t = min(b + height, stop)
+                x, u, z, a, d = X[b:t], scores[: t - b], Y[: t - b], bends[: t - b], slopes[: t - b]
+                to_scores(x, weight, offset[b:t], u)
+                losses_into(u.ravel(), y[b:t], sample_weight[b:t], intercept[0], d.ravel(), a, head)
+                gradient[:] = 0
+                accumulate_one(x, d, gradient, X[t : t + height])
+                for j in range(X.shape[1]):
+                    head[4 + j] += gradient[0, j]
+                for i in range(height):
+                    Y[i] = shift
+                product_into(x, T, few, Y)
+                for i in range(t - b):
+                    square = shift[0] - shift[0]
+                    for j in range(m):
+                        scaled[i, j] = a[i] * z[i, j]
+                        square += z[i, j] * z[i, j]
+                    head[1] = max(head[1], square)
+                upper_into(z, scaled[: t - b], G, X[:0])
             for j in range(m):
                 for k in range(m):
                     out[j, k] += G[j, k]

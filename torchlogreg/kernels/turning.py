@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -30,6 +31,9 @@ class TurnedSums(NamedTuple):
         Derivatives of ``value``.
     least : float
         The smallest entry of ``A`` of a row with weight.
+    longest : float
+        The largest length of a row of ``Y``; what becomes of an entry that is not a number is
+        seen in the other sums.
     """
 
     curvature: Tensor
@@ -37,6 +41,7 @@ class TurnedSums(NamedTuple):
     by_weight: Tensor
     by_intercept: Tensor
     least: float
+    longest: float
 
 
 def turned_sums(
@@ -71,7 +76,7 @@ def turned_sums(
     filled[:, :m], row[:m] = as_array(T), as_array(shift)
     known = X.new_empty(n, 0) if offset is None else offset.reshape(n, -1)
     parts, size = cut(n, n * p, limit=16)
-    sums, heads = np.empty((parts, wide, wide)), np.empty((parts, 3 + p))
+    sums, heads = np.empty((parts, wide, wide)), np.empty((parts, 4 + p))
     arrays = [as_array(t) for t in (X, y, sample_weight, known, weight, intercepts)]
     share(
         lambda first, last: TURNED(
@@ -80,6 +85,6 @@ def turned_sums(
         parts,
     )  # fmt: skip
     upper = torch.from_numpy(np.triu(sums.sum(0)[:m, :m]))
-    total = torch.from_numpy(heads.sum(0))
-    least = float(heads[:, 0].min())
-    return TurnedSums(mirrored(upper), total[1], total[3:], total[2], least)
+    total = torch.from_numpy(heads[:, 2:].sum(0))
+    least, longest = float(heads[:, 0].min()), math.sqrt(heads[:, 1].max())
+    return TurnedSums(mirrored(upper), total[0], total[2:], total[1], least, longest)
