@@ -137,10 +137,14 @@ def sound_columns(problem: Problem) -> bool:
 @QUIET
 def varied_columns(problem: Problem) -> bool:
     """Whether a few rows prove that no column is constant, far beyond rounding."""
-    X = _rows(problem.data.X, sample(len(problem.data), ROWS))
-    weights = _rows(problem.data.sample_weight, sample(len(problem.data), ROWS))
-    X = X if weights.all() else X[weights > 0]
-    return len(X) > 0 and bool((np.ptp(X, axis=0) > 1e-6 * np.abs(X).max(axis=0)).all())
+    index = sample(len(problem.data), ROWS)
+    X = _rows(problem.data.X, index)
+    if not problem.all_count:
+        X = X[_rows(problem.data.sample_weight, index) > 0]
+    if not len(X):
+        return False
+    low, high = X.min(axis=0), X.max(axis=0)
+    return bool((high - low > 1e-6 * np.maximum(high, -low)).all())
 
 
 @lru_cache(maxsize=16)

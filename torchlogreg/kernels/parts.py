@@ -7,8 +7,8 @@ Python's: they sleep when idle, and there is one fewer than torch has, because t
 from __future__ import annotations
 
 import functools
-import itertools
 import os
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -26,17 +26,43 @@ def cut(n: int, work: int, *, limit: int = PARTS) -> tuple[int, int]:
 
 
 def share(run: Callable[[int, int], None], parts: int) -> None:
-    """Call ``run(first, last)`` until all parts are done, on :func:`sweeping_threads`."""
+    """Call ``run(first, last)`` until all parts are done, on :func:`sweeping_threads`.
+
+    A thread takes the next stretch when it has done one, the last ones short: who wakes late, or
+    has its core taken away for a moment, does less.
+    """
     n_threads = min(sweeping_threads(), parts // 2)
     if n_threads < 2:
         run(0, parts)
         return
-    bounds = [parts * t // n_threads for t in range(n_threads + 1)]
-    pool = _pool(n_threads - 1)
-    waiting = [pool.submit(run, first, last) for first, last in itertools.pairwise(bounds[1:])]
-    run(bounds[0], bounds[1])
+    left, pool = deque(_stretches(parts, n_threads)), _pool(n_threads - 1)
+    waiting = [pool.submit(_work, run, left) for _ in range(n_threads - 1)]
+    _work(run, left)
     for one in waiting:
         one.result()
+
+
+def _work(run: Callable[[int, int], None], left: deque[tuple[int, int]]) -> None:
+    """One thread's share."""
+    while True:
+        try:
+            stretch = left.popleft()
+        except IndexError:  # another thread may take the last one between a look and this
+            return
+        run(*stretch)
+
+
+@functools.cache
+def _stretches(parts: int, n_threads: int) -> list[tuple[int, int]]:
+    """Each an even share of half of what is left: guided self-scheduling (Polychronopoulos and
+    Kuck, 1987)."""
+    found, first = [], 0
+    while first < parts:
+        size = max(1, 3 * (parts - first) // (4 * n_threads))
+        for _ in range(n_threads):
+            found.append((first, min(first + size, parts)))
+            first = min(first + size, parts)
+    return [pair for pair in found if pair[0] < pair[1]]
 
 
 @functools.cache

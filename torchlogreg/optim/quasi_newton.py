@@ -11,6 +11,7 @@ Nocedal, Updating quasi-Newton matrices with limited storage, Math. Comp. 35 (19
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -18,17 +19,18 @@ import torch
 from torch import Tensor
 
 from torchlogreg.objective import Closure
-from torchlogreg.optim.line_search import move_
+from torchlogreg.optim.trials import set_
+from torchlogreg.small import flat
 
 Solve = Callable[[Tensor], Tensor]
 
 
 class Pair(NamedTuple):
-    """A step (P,), by how much the gradient changed along it, and their product."""
+    """A step (P,), by how much the gradient changed along it, and their product, a number."""
 
     step: Tensor
     change: Tensor
-    product: Tensor
+    product: float | Tensor
 
 
 class Moved(NamedTuple):
@@ -80,45 +82,53 @@ class QuasiNewton:
             found = found + (share - torch.dot(pair.change, found) / pair.product) * pair.step
         return -found
 
-    def learn(self, step: Tensor, change: Tensor) -> None:
-        """Keep a pair; rounding and flat stretches can leave one without curvature."""
-        product = torch.dot(step, change)
-        floor = torch.finfo(step.dtype).eps * step.norm() * change.norm()
-        if bool(product > floor):  # waits for the device
-            self.pairs = [*self.pairs[1 - self.n_pairs :], Pair(step, change, product)]
-
     def descend(self, closure: Closure, tries: int = 20) -> Moved:
         """One iteration, in place.
 
         1. Direction; steepest descent in the metric of the base if the pairs give none.
         2. The whole step first, with its gradient; then, by values, the minimum of the parabola
            through what is known, at least a tenth and at most half of the last try (Armijo).
-        3. The pair is learnt; the contraction is measured.
+        3. The pair is learnt, unless rounding or a flat stretch left it without curvature; the
+           contraction is measured.
+
+        Products of vectors come a table at a time: one wait for the device each in 1, 2 and 3.
         """
-        value, gradient = closure.look(), closure.gradient()
-        based = self.solve(gradient)
-        before = torch.dot(gradient, based)
-        direction = -based if not self.pairs else self.direction(gradient)  # 1
-        slope = torch.dot(gradient, direction)
-        if not bool(slope < 0):  # waits for the device; NaN is no direction either
+        found = closure.found()
+        gradient, based = found.gradient, self.solve(found.gradient)
+        direction = self.direction(gradient) if self.pairs else -based  # 1
+        known = torch.mv(torch.stack((direction, based)), gradient)
+        slope, before, value = torch.cat((known, found.value.view(1))).tolist()
+        if not slope < 0:  # NaN is no direction either
             direction, slope = -based, -before
-        start = [p.detach().clone() for p in closure.params]
+        start = flat(closure.params)
         rounding, length = closure.rounding(value), 1.0
         for attempt in range(1, tries + 1):  # 2
-            move_(closure.params, start, direction, length)
-            tried = closure.look() if attempt == 1 else closure.value(smooth_only=True)
-            change = float(tried - value)
-            if change <= 1e-4 * length * float(slope) + float(rounding):
+            set_(closure.params, torch.add(start, direction, alpha=length))
+            found = closure.found() if attempt == 1 else found
+            tried = found.value if attempt == 1 else closure.value(smooth_only=True)
+            change = float(tried) - value
+            if change <= 1e-4 * length * slope + float(rounding):
                 break
-            length *= _shorter(change, length * float(slope))
+            length *= _shorter(change, length * slope)
         else:
-            move_(closure.params, start, direction, 0.0)
-            return Moved(False, tries, float("inf"), float("inf"))
-        after = closure.gradient()  # 3; free unless a shorter step was taken
-        self.learn(length * direction, after - gradient)
-        left = torch.dot(after, self.solve(after)).clamp(min=0)
-        measured = torch.stack(((left / before).sqrt(), left / value.abs()))
-        return Moved(True, attempt, *measured.tolist())
+            set_(closure.params, start)
+            return Moved(False, tries, math.inf, math.inf)
+        after = found.gradient if attempt == 1 else closure.gradient()  # 3
+        step, bend = length * direction if length != 1 else direction, after - gradient
+        rows = torch.stack((step, bend, after))
+        others = torch.stack((step, bend, self.solve(after)))
+        (size, product, _), (_, bent, _), (*_, left) = (rows @ others.T).tolist()
+        if product > torch.finfo(step.dtype).eps * math.sqrt(size * bent):
+            self.pairs = [*self.pairs[1 - self.n_pairs :], Pair(step, bend, product)]
+        left = max(left, 0.0)
+        return Moved(True, attempt, math.sqrt(_share(left, before)), _share(left, abs(value)))
+
+
+def _share(part: float, whole: float) -> float:
+    """``part / whole``, as tensors divide; of a whole that rounding left below zero, as of zero."""
+    if whole <= 0:
+        return math.inf if part > 0 else math.nan
+    return part / whole
 
 
 def _shorter(change: float, slope: float) -> float:

@@ -67,7 +67,7 @@ def stretches(n: int, count: int, generator: torch.Generator) -> Tensor:
     if count >= n:
         return torch.arange(n)
     shake = torch.rand(count, generator=generator, dtype=torch.float64)
-    return ((torch.arange(count) + shake) * (n / count)).long().clamp_(max=n - 1)
+    return shake.add_(torch.arange(count)).mul_(n / count).long().clamp_(max=n - 1)
 
 
 def heavy_tailed(X: Tensor) -> bool:
@@ -105,8 +105,10 @@ class _Part:
                 kept = everywhere.nonzero().squeeze(1).tolist()
                 members = [(y == c).nonzero().squeeze(1) for c in kept]
         lengths = [len(y)] if members is None else [len(m) for m in members]
+        if batch.total is None:
+            return cls(batch.n, [0] * len(lengths), lengths, lengths, members)
         table = _by_rank(batch, torch.tensor(lengths))
-        starts = table[: distributed.rank()].sum(0) if batch.total is not None else 0 * table[0]
+        starts = table[: distributed.rank()].sum(0)
         return cls(batch.n, starts.tolist(), lengths, table.sum(0).tolist(), members)
 
     def own(self, index: Tensor, c: int) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from torchlogreg.data import Batch, of_pieces
+from torchlogreg.data import Batch, of_pieces, taken
 from torchlogreg.kernels import few_rows, for_parts_of
 from torchlogreg.models import LogisticRegression
 from torchlogreg.objective import Closure, Objective
@@ -281,7 +281,7 @@ def _centred(closure: Closure, source: torch.Generator) -> Centred:
     """Which columns are far from zero, as a few rows tell."""
     X = closure.batch.X
     few = stretches(len(X), 1024, source).to(X.device)
-    found = Centred.of(X[few], rows=closure.batch)
+    found = Centred.of(taken(X, few), rows=closure.batch)
     found.X = X
     return found
 
