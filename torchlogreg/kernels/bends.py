@@ -45,7 +45,8 @@ def _bent(
 ) -> None:
     """Upper triangles for some parts of the rows.
 
-    With labels, ``y`` (n,), of squared slopes; without any, (0,), of curvatures. Of sums (parts, p + 1, p + 1) the last column is that of the ones.
+    With labels, ``y`` (n,), of squared slopes; without any, (0,), of curvatures. Of sums
+    (parts, p + 1, p + 1) the last column is that of the ones.
     """
     p, one = X.shape[1], X.dtype.type(1)
     plain, scaled, G = rooms(X, height, 1)
