@@ -153,7 +153,7 @@ class SubsampledNewton(Optimizer):
                 _set(closure, here)
                 if not bool(part.look() <= value):  # the last sample was separated, or a freak
                     _set(closure, start)
-            self._sample = self._fitted(part, 0.1 * _n_params(closure) / len(rows))
+            self._sample = self._fitted(part, _n_params(closure) / len(rows))
             self._quasi = QuasiNewton(self._sample.solve)
         self._stale = False
         return first
