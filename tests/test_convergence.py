@@ -156,6 +156,29 @@ def test_slow_newton_near_an_optimum_is_not_called_diverging() -> None:
     assert result.converged
 
 
+@pytest.mark.parametrize("optimizer", ["newton", "subsampled_newton"])
+@pytest.mark.parametrize("shape", [(500, 3), (2000, 5), (20000, 4)])
+def test_one_huge_row_neither_diverges_nor_hides_the_optimum(
+    optimizer: str, shape: tuple[int, int]
+) -> None:
+    """Its size is the unit of the gradient, which is small long before Newton arrives: a sixtieth
+    of the objective above the optimum, where the row has a say, of which the others know nothing.
+    """
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=shape)
+    y = (rng.random(len(X)) < 1 / (1 + np.exp(-X[:, 0]))).astype(float)
+    X[7], y[7] = 1e8, 1.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result = fit(LogisticRegression(shape[1], dtype=F64), X, y, optimizer=optimizer)
+    others = np.arange(len(X)) != 7
+    alone = fit(LogisticRegression(shape[1], dtype=F64), X[others], y[others], tol=1e-10)
+    assert result.converged
+    # The row is on its side at the optimum of the others, and costs nothing there.
+    assert float(result.model(torch.from_numpy(X[7:8])).detach()) > 1e6
+    assert result.objective * len(X) == pytest.approx(alone.objective * (len(X) - 1), rel=1e-9)
+
+
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("alpha", [1e-5, 1e-7])
 def test_a_weak_ridge_has_an_optimum_however_slowly_it_is_reached(seed: int, alpha: float) -> None:

@@ -184,6 +184,15 @@ def test_what_is_no_model_is_refused(model: Any) -> None:
         fit(model, ROWS, LABELS)
 
 
+def test_inference_mode_is_refused_and_no_grad_is_not() -> None:
+    X = torch.tensor([[0.0], [1], [2], [3], [4], [5]], dtype=torch.float64)
+    y = torch.tensor([0.0, 1, 0, 1, 0, 1], dtype=torch.float64)
+    with torch.no_grad():
+        assert fit(LogisticRegression(1, dtype=torch.float64), X, y).converged
+    with torch.inference_mode(), pytest.raises(RuntimeError, match=r"use torch\.no_grad"):
+        fit(LogisticRegression(1, dtype=torch.float64), X, y)
+
+
 @pytest.mark.parametrize(
     "rule",
     [

@@ -43,7 +43,8 @@ def check_convergence(state: FitState, tol: float) -> None:
        above ``DEFAULT``: who gives that wants no more digits than it says. At a finite optimum
        rounding ends that within a few steps; where none exists the gradient shrinks for ever, by
        1/e a step, while ``eta`` still moves by about one: three such steps below the tolerance are
-       the sign of it, unless a strictly convex penalty sees to an optimum however far away.
+       the sign of it, unless a strictly convex penalty sees to an optimum however far away, or
+       overlap of the classes is proved.
     3. A vanishing gradient is no optimum if all rows are predicted with a margin: longer parameters
        would be better still.
     4. Nor is it one if the classes are quasi-completely separated. A few rows prove that they are
@@ -72,11 +73,14 @@ def check_convergence(state: FitState, tol: float) -> None:
         state.request_stop("separated")
         return
     if eager and not (state.weighting.adaptive or state.own_problem.unique):  # 2
-        moving = _moving(state)
-        state.slow_steps = state.slow_steps + 1 if gaining and ratio > 0.1 and moving else 0
-    if state.slow_steps >= 3:
-        state.request_stop("separated" if _is_separated(state) else "diverging")
-        return
+        slow = state.slow_steps >= 3 or (gaining and ratio > 0.1)
+        state.slow_steps = state.slow_steps + 1 if _moving(state) and slow else 0
+    if eager and state.slow_steps >= 3:
+        if state.slow_steps == 3:
+            separated = _is_separated(state)
+            if separated or not _overlaps(state):
+                state.request_stop("separated" if separated else "diverging")
+        return  # an optimum exists, and is not here while rows move: one of them is huge
     if gaining and state.epoch < state.max_epochs:
         return
     if state.weighting.adaptive and (state.epoch == 1 or float(state.weight_change) > tol):
@@ -154,8 +158,9 @@ def _moving(state: FitState) -> bool:
 
 
 def _furthest(a: Tensor, b: Tensor) -> Tensor:
-    """The largest absolute difference of two tensors (n, k)."""
-    return of_pieces(lambda x, y: (x - y).abs().max(), a, b).max()
+    """The largest absolute difference of two tensors (n, k), beyond a millionth of the first: what
+    is huge moves whenever a weight is rounded."""
+    return of_pieces(lambda x, y: (x - y).abs().sub_(x.abs(), alpha=1e-6).max(), a, b).max()
 
 
 def _is_rounding(state: FitState, optimality: float) -> bool:
@@ -226,6 +231,13 @@ def _is_separated(state: FitState) -> bool:
     state.separation = found = find_separation(state.problem)
     separated = found is not None and found.kind not in ("none", "unchecked")
     return separated or bool(problem.unbounded_classes)
+
+
+def _overlaps(state: FitState) -> bool:
+    """Whether :func:`_is_separated` has just proved that a finite optimum exists."""
+    problem, found = state.own_problem, state.separation
+    asked = problem.asks_for_rows and not problem.penalised
+    return asked and (found is None or found.kind == "none")
 
 
 def explain(state: FitState, optimality: float, tol: float, diagnosis: Diagnosis) -> str:

@@ -23,7 +23,14 @@ def checked_model(model: Any) -> Model:
     ------
     TypeError
         If it is none of ours.
+    RuntimeError
+        Within ``torch.inference_mode()``, where no parameter can be trained.
     """
+    if torch.is_inference_mode_enabled():
+        raise RuntimeError(
+            "fit was called within torch.inference_mode(), which lets no parameter change; call it "
+            "outside, or use torch.no_grad()"
+        )
     model = getattr(model, "_orig_mod", model)
     if not isinstance(model, Model):
         raise TypeError(f"model is a {type(model).__name__}, but fit trains a torchlogreg Model")

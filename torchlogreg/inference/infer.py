@@ -131,8 +131,7 @@ def infer(
             information, bread, covariance, codes, frequency=weight_kind != "importance",
             penalised=penalty is not None and not penalty.needs_rows,
         )  # fmt: skip
-        linear, loss, nobs = model.n_classes is None, float(information.loss), information.nobs
-        known = log_precision(data) if linear and weight_kind == "importance" else 0.0
+        llf, llnull = _log_likelihoods(information, weight_kind)  # 4
         return InferenceResult(
             form=form,
             covariance=matrix,
@@ -141,16 +140,26 @@ def infer(
             names=tuple(names[i] for i in form.order),
             feature_names=features,
             class_names=classes,
-            llf=gaussian_log_likelihood(loss, nobs) + known if linear else -loss,  # 4
-            llnull=null_log_likelihood(form, data) + known,
-            nobs=nobs,
+            llf=llf,
+            llnull=llnull,
+            nobs=information.nobs,
             scale=information.variance,
-            use_t=linear if use_t is None else use_t,
+            use_t=model.n_classes is None if use_t is None else use_t,
             n_clusters=None if codes is None else codes[1],
             weight_kind=weight_kind,
             penalty=penalty,
             distance=away,
         )
+
+
+def _log_likelihoods(information: Information, weight_kind: str | None) -> tuple[float, float]:
+    """Of the model, and of one that knows nothing but the intercepts."""
+    problem, loss = information.problem, float(information.loss)
+    null = null_log_likelihood(problem.form, problem.data)
+    if not problem.linear:
+        return -loss, null
+    known = log_precision(problem.data) if weight_kind == "importance" else 0.0
+    return gaussian_log_likelihood(loss, information.nobs) + known, null + known
 
 
 def _codes(clusters: Any, weights: Tensor) -> tuple[Tensor, int]:
