@@ -25,6 +25,7 @@ from torchlogreg.diagnostics.margins import class_margins
 from torchlogreg.inputs import make_data
 from torchlogreg.objective import Objective
 from torchlogreg.optim.duality import duality_gap
+from torchlogreg.state import FitState
 from torchlogreg.weighting import ClassWeights, Focal
 
 F64 = torch.float64
@@ -145,6 +146,28 @@ def test_margins_are_positive_exactly_where_the_prediction_is_right() -> None:
 def test_linear_regression_always_has_an_optimum() -> None:
     y = X.squeeze(1) * 3 + 1
     assert fit(LinearRegression(1, dtype=F64), X, y).converged
+
+
+def test_rounding_of_a_regression_is_excluded_without_a_look_at_its_rows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source = torch.Generator().manual_seed(0)
+    X = torch.randn(4000, 3, generator=source, dtype=F64) + 5
+    y = X.sum(1) + torch.randn(4000, generator=source, dtype=F64)
+    monkeypatch.setattr(FitState, "rows", property(lambda state: pytest.fail("a pass more")))
+    for tol in (1e-3, 1e-7):
+        model = LinearRegression(3, dtype=F64)
+        assert fit(model, X, y, optimizer="lbfgs", tol=tol, max_epochs=500).converged
+
+
+@pytest.mark.parametrize("size", [1.0, 1e9])
+def test_what_rounding_leaves_of_a_regression_is_an_optimum(size: float) -> None:
+    """No tolerance can be met below it, and a response far from zero leaves more."""
+    source = torch.Generator().manual_seed(0)
+    X = torch.randn(200, 3, generator=source, dtype=F64)
+    y = size + X.sum(1) + torch.randn(200, generator=source, dtype=F64)
+    result = fit(LinearRegression(3, dtype=F64), X, y, optimizer="newton", tol=1e-300)
+    assert result.converged
 
 
 def test_slow_newton_near_an_optimum_is_not_called_diverging() -> None:

@@ -6,10 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from torchlogreg import LinearRegression
+from torchlogreg import LinearRegression, LogisticRegression
 from torchlogreg.data import Batch
 from torchlogreg.diagnostics import problem as module
+from torchlogreg.diagnostics import screen
 from torchlogreg.diagnostics.columns import column_findings
+from torchlogreg.diagnostics.margins import SOME, told_apart
 from torchlogreg.diagnostics.problem import Problem
 from torchlogreg.objective import Objective
 
@@ -68,3 +70,34 @@ def test_the_factor_is_that_of_columns_of_unit_length(bias: bool, shift: float) 
 @pytest.mark.parametrize("case", ["dependent", "constant", "huge"])
 def test_a_gram_matrix_without_enough_digits_is_not_used(case: str) -> None:
     assert judged(columns(case), True).factor is None
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_gradients_of_all_rows_multiplied_in_one_read_are_those_of_blocks(
+    bias: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("numba")
+    X = columns("near")
+    source = torch.Generator().manual_seed(1)
+    y = (torch.rand(N, generator=source, dtype=torch.float64) < 0.3).double()
+    weight = torch.rand(N, generator=source, dtype=torch.float64)
+    model = LogisticRegression(P, bias=bias, dtype=torch.float64)
+    model.weight.data.normal_(generator=source)
+    problem = Problem(Objective(model), Batch(X, y, weight))
+    at_once = screen._gram(problem)
+    assert screen._gram_at_once(problem) is not None
+    monkeypatch.setattr(screen, "curvature_available", lambda *args: False)
+    size = at_once.diagonal().max()
+    assert abs(at_once - screen._gram(problem)).max() < 1e-12 * size
+
+
+def test_rows_all_on_their_side_are_found_whatever_some_of_them_say() -> None:
+    X = columns("plain")
+    y = (X[:, 0] > 0).double()
+    model = LogisticRegression(P, dtype=torch.float64)
+    model.weight.data[0, 0] = 50.0
+    ones = torch.ones(N, dtype=torch.float64)
+    assert told_apart(Problem(Objective(model), Batch(X, y, ones)))
+    y[777] = 1 - y[777]  # one row, which is not among those asked first
+    assert N // SOME > 1 and 777 % (N // SOME)
+    assert not told_apart(Problem(Objective(model), Batch(X, y, ones)))

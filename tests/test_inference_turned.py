@@ -50,6 +50,7 @@ def test_one_read_gives_what_torch_gives(n: int, p: int) -> None:
     torch.testing.assert_close(found.by_intercept, slopes.sum(), **near)
     counted = bend[weight > 0]
     assert found.least == pytest.approx(float(counted.min()) if len(counted) else np.inf, rel=1e-12)
+    assert found.longest == pytest.approx(float(Y.norm(dim=1).max()), rel=1e-12)
 
 
 def rows(kind: str, n: int = 6_000, p: int = 5) -> tuple[Tensor, Tensor]:
@@ -129,3 +130,17 @@ def test_other_rows_go_the_other_way(kind: str) -> None:
     bend = torch.sigmoid(eta) * torch.sigmoid(-eta)
     errors = torch.linalg.inv(Z.T @ (Z * bend[:, None])).diagonal().sqrt()
     np.testing.assert_allclose(infer(model, X, y).bse[1:], errors[1:], rtol=1e-9)
+
+
+def test_no_row_moves_further_than_the_longest_row_allows() -> None:
+    X, y = rows("collinear")
+    model = LogisticRegression(X.shape[1], dtype=F64)
+    fit(model, X, y)
+    form = AffineForm.of(model)
+    problem = Problem.of(form, Batch(X, y, torch.ones_like(y)))
+    known = turned(problem)
+    assert known is not None
+    for seed in range(20):
+        step = torch.randn(len(known.T), generator=torch.Generator().manual_seed(seed), dtype=F64)
+        moved = float(form.at(problem.basis.back @ step).eta(X).abs().max())
+        assert moved <= known.furthest(step)
