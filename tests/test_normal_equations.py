@@ -101,21 +101,24 @@ def test_columns_whose_products_have_no_digits_keep_their_solution(unit: float) 
 
 
 @pytest.mark.parametrize(
-    ("tol", "penalty", "n_rows", "want"),
+    ("p", "tol", "penalty", "n_rows", "want"),
     [
-        (1e-3, L2(0.1), 10**7, "subsampled_newton"),
-        (1e-6, L2(0.1), 10**7, "least_squares"),  # the default keeps all digits
-        (3e-6, L2(0.1), 10**7, "least_squares"),  # no slower than the passes for these digits
-        (0.0, L2(0.1), 10**7, "least_squares"),
-        (1e-3, None, 10**7, "least_squares"),  # which alone says that columns depend
-        (1e-3, L2(0.0), 10**7, "least_squares"),
-        (1e-3, L2(0.1), 10**5, "least_squares"),
+        (100, 1e-3, L2(0.1), 10**7, "subsampled_newton"),
+        (20, 1e-3, L2(0.1), 10**7, "least_squares"),  # a Gram matrix costs less than passes
+        (100, 1e-5, L2(0.1), 10**7, "least_squares"),  # than as many as these digits take
+        (200, 1e-4, L2(0.1), 10**7, "subsampled_newton"),
+        (400, 1e-5, L2(0.1), 10**7, "subsampled_newton"),
+        (400, 1e-6, L2(0.1), 10**7, "least_squares"),  # the default keeps all digits
+        (100, 0.0, L2(0.1), 10**7, "least_squares"),
+        (100, 1e-3, None, 10**7, "least_squares"),  # which alone says that columns depend
+        (100, 1e-3, L2(0.0), 10**7, "least_squares"),
+        (100, 1e-3, L2(0.1), 10**5, "least_squares"),
     ],
 )
 def test_passes_replace_them_only_for_large_ridges_of_few_digits(
-    tol: float, penalty: L2 | None, n_rows: int, want: str
+    p: int, tol: float, penalty: L2 | None, n_rows: int, want: str
 ) -> None:
-    objective = Objective(LinearRegression(P, dtype=torch.float64), None, penalty)
+    objective = Objective(LinearRegression(p, dtype=torch.float64), None, penalty)
     assert choose(objective, None, n_rows=n_rows, tol=tol).name == want
 
 
@@ -129,22 +132,24 @@ def test_passes_replace_them_only_for_large_ridges_of_few_digits(
     ],
 )
 def test_no_sample_speaks_for_heavy_tails(case: str, want: str) -> None:
+    n_columns = 10 * P
     source = torch.Generator().manual_seed(5)
-    X = torch.randn(3000, P, generator=source, dtype=torch.float64)
+    X = torch.randn(3000, n_columns, generator=source, dtype=torch.float64)
     if case == "heavy":
-        X /= torch.rand(3000, P, generator=source, dtype=torch.float64).pow(0.5)
+        X /= torch.rand(3000, n_columns, generator=source, dtype=torch.float64).pow(0.5)
     elif case == "dummies":
-        X[:, 5:] = (torch.rand(3000, P - 5, generator=source) < 0.01).double()
+        X[:, 50:] = (torch.rand(3000, n_columns - 50, generator=source) < 0.01).double()
     elif case == "missing":
         X[7] = torch.nan
-    objective = Objective(LinearRegression(P, dtype=torch.float64), None, L2(0.1))
+    objective = Objective(LinearRegression(n_columns, dtype=torch.float64), None, L2(0.1))
     assert choose(objective, None, n_rows=10**7, X=X, tol=1e-3).name == want
 
 
 @pytest.mark.parametrize("tol", [1e-2, 1e-4])
 @pytest.mark.parametrize("case", ["plain", "far", "units", "correlated", "weighted"])
 def test_a_loose_tolerance_is_kept(case: str, tol: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules["torchlogreg.optim.choose"], "HUGE", 2**20)
+    for name, limit in (("HUGE", 2**20), ("COLUMNS", 0)):
+        monkeypatch.setattr(sys.modules["torchlogreg.optim.choose"], name, limit)
     batch, penalty = rows(case), L2(1e-3)
     model = LinearRegression(P, dtype=torch.float64)
     result = fit(
