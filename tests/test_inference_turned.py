@@ -144,3 +144,16 @@ def test_no_row_moves_further_than_the_longest_row_allows() -> None:
         step = torch.randn(len(known.T), generator=torch.Generator().manual_seed(seed), dtype=F64)
         moved = float(form.at(problem.basis.back @ step).eta(X).abs().max())
         assert moved <= known.furthest(step)
+
+
+@pytest.mark.parametrize("m", range(1, 18))
+def test_single_precision_fills_its_wider_registers(m: int) -> None:
+    """Sixteen numbers where double precision has eight: what lies behind a matrix stays."""
+    source = torch.Generator().manual_seed(m)
+    X, T = (torch.randn(k, 5 if k > 5 else m, generator=source) for k in (1000, 5))
+    y, ones, shift = torch.ones(1000), torch.ones(1000), torch.randn(m, generator=source)
+    at = {"sample_weight": ones, "weight": torch.zeros(1, 5), "intercepts": torch.zeros(1)}
+    found = turned_sums(X, y, T, shift, **at)
+    Y = (X @ T + shift).double()
+    torch.testing.assert_close(found.curvature, Y.T @ Y / 4, rtol=1e-4, atol=1e-2)
+    assert found.longest == pytest.approx(float(Y.norm(dim=1).max()), rel=1e-5)

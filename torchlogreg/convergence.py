@@ -43,8 +43,9 @@ def check_convergence(state: FitState, tol: float) -> None:
        above ``DEFAULT``: who gives that wants no more digits than it says. At a finite optimum
        rounding ends that within a few steps; where none exists the gradient shrinks for ever, by
        1/e a step, while ``eta`` still moves by about one: three such steps below the tolerance are
-       the sign of it, unless a strictly convex penalty sees to an optimum however far away, or
-       overlap of the classes is proved.
+       the sign of it, unless a strictly convex penalty sees to an optimum however far away. Where
+       overlap of the classes is proved, there is one, too: the fit then goes on until rows come to
+       rest, for the unit of the gradient may be that of one huge row.
     3. A vanishing gradient is no optimum if all rows are predicted with a margin: longer parameters
        would be better still.
     4. Nor is it one if the classes are quasi-completely separated. A few rows prove that they are
@@ -73,14 +74,14 @@ def check_convergence(state: FitState, tol: float) -> None:
         state.request_stop("separated")
         return
     if eager and not (state.weighting.adaptive or state.own_problem.unique):  # 2
-        slow = state.slow_steps >= 3 or (gaining and ratio > 0.1)
+        slow = state.slow_steps >= SLOW or (gaining and ratio > 0.1)
         state.slow_steps = state.slow_steps + 1 if _moving(state) and slow else 0
-    if eager and state.slow_steps >= 3:
-        if state.slow_steps == 3:
+    if eager and state.slow_steps >= SLOW:
+        if state.slow_steps == SLOW:
             separated = _is_separated(state)
             if separated or not _overlaps(state):
                 state.request_stop("separated" if separated else "diverging")
-        return  # an optimum exists, and is not here while rows move: one of them is huge
+        return
     if gaining and state.epoch < state.max_epochs:
         return
     if state.weighting.adaptive and (state.epoch == 1 or float(state.weight_change) > tol):
@@ -143,6 +144,10 @@ CRAWL = 1e-4
 
 FEW = 2**17
 """Entries of ``X``, a megabyte, of which a copy may wait for a reader."""
+
+SLOW = 3
+"""Slow steps in a row after which an optimum is in doubt, and is asked for, once; if there is one,
+more are counted until no row moves."""
 
 OPEN = 1e-3
 """Duality gap, as a share of the objective, above which a small gradient proves nothing."""

@@ -75,15 +75,14 @@ def has_optimum(problem: Problem) -> bool:
 
 def _gram(problem: Problem, index: Tensor | None = None) -> Floats:
     """``M`` of some rows, or of all, a block at a time."""
-    n, size = (
-        len(problem.data),
-        max(ROWS, BLOCK // sum(p.numel() for p in problem.objective.params)),
-    )
+    n, n_params = len(problem.data), sum(p.numel() for p in problem.objective.params)
+    size = max(ROWS, BLOCK // n_params)
     parts: Iterable[Tensor | slice]
-    known = _gram_at_once(problem) if index is None else None
-    if known is not None:
-        return known
-    if index is None:  # their numbers would take as much as a column
+    if index is None:
+        known = _gram_at_once(problem)
+        if known is not None:
+            return known
+        # Their numbers would take as much as a column.
         parts = (slice(start, start + size) for start in range(0, n, size))
     else:
         parts = torch.split(index, size)
@@ -98,8 +97,8 @@ def _gram_at_once(problem: Problem) -> Floats | None:
     """The same of all rows in one read, where compiled kernels know the loss."""
     objective, data = problem.objective, problem.data
     model = objective.model
-    single = data.X.dtype != torch.float64  # whose rounding could hide that M is singular
-    if single or not curvature_available(model, objective.loss, data):
+    rounded = data.X.dtype != torch.float64  # more than hides that M is singular
+    if rounded or not curvature_available(model, objective.loss, data):
         return None
     M = gradient_products(
         data.X,

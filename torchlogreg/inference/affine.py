@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from torchlogreg.base import Model
 from torchlogreg.losses import Loss
 from torchlogreg.models import OrdinalRegression, SoftmaxRegression
+from torchlogreg.sparse import is_sparse
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,7 +107,8 @@ class AffineForm:
 
     def eta(self, X: Tensor, offset: Tensor | None = None) -> Tensor:
         """Linear predictor (n, k) of rows ``X (n, p)``: what ``model`` has, up to a shift."""
-        if offset is None and len(self.R) == 1:  # once over the rows, not three times
+        dense = not is_sparse(X)  # whose zeros no sum fills in
+        if dense and offset is None and len(self.R) == 1:  # once over the rows, not three times
             weight, bias = self.R @ self.weight, self.intercepts @ self.M.T
             return torch.addmm(bias, X.to(weight), weight.T)
         scores = X.to(self.weight) @ self.weight.T

@@ -46,7 +46,7 @@ class Turned(NamedTuple):
     weakest : float
         Smallest ``w_i C_i`` of a row with weight.
     longest : float
-        The largest length of a row ``D_i T``.
+        The largest length of a row ``D_i T``, whatever its weight.
     """
 
     again: Tensor

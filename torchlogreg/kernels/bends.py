@@ -22,7 +22,7 @@ def binary_bend(eta: Any, one: Any) -> Any:
 
 
 @inner
-def squares_into(eta: Any, y: Any, sample_weight: Any, intercept: Any, out: Any) -> None:
+def slopes_squared_into(eta: Any, y: Any, sample_weight: Any, intercept: Any, out: Any) -> None:
     """Squares of the weighted losses' first derivatives, into ``out`` (n,)."""
     one = eta.dtype.type(1)
     for i in range(eta.shape[0]):
@@ -63,7 +63,7 @@ def _bent(
                 to_scores(x, weight, offset[b:t], u)
                 eta = u.ravel()
                 if y.shape[0]:
-                    squares_into(eta, y[b:t], sample_weight[b:t], intercept[0], a)
+                    slopes_squared_into(eta, y[b:t], sample_weight[b:t], intercept[0], a)
                 else:
                     for i in range(t - b):
                         a[i] = sample_weight[b + i] * binary_bend(eta[i] + intercept[0], one)

@@ -115,7 +115,7 @@ def curvature(
     -------
     Tensor, shape (p + 1, p + 1)
     """
-    return _bent(X, X.new_empty(0), sample_weight, weight, intercepts, offset)
+    return _of_slopes(X, X.new_empty(0), sample_weight, weight, intercepts, offset)
 
 
 def gradient_products(
@@ -127,17 +127,28 @@ def gradient_products(
     intercepts: Tensor,
     offset: Tensor | None = None,
 ) -> Tensor:
-    """``sum_i g_i g_i'``, ``g_i`` the gradient of a row's weighted binary loss; as above.
+    """``sum_i g_i g_i'``, ``g_i`` the gradient of a row's weighted binary loss, in one read.
 
     Parameters
     ----------
+    X : Tensor, shape (n, p)
+        One for which :func:`curvature_available` holds.
     y : Tensor, shape (n,)
-        Of the dtype of ``X``.
+        Labels, of the dtype of ``X``.
+    sample_weight : Tensor, shape (n,)
+    weight : Tensor, shape (1, p)
+    intercepts : Tensor, shape (1,)
+    offset : Tensor, shape (n,) or (n, 1), optional
+
+    Returns
+    -------
+    Tensor, shape (p + 1, p + 1)
+        The last row and column are the intercept's.
     """
-    return _bent(X, y, sample_weight, weight, intercepts, offset)
+    return _of_slopes(X, y, sample_weight, weight, intercepts, offset)
 
 
-def _bent(
+def _of_slopes(
     X: Tensor,
     y: Tensor,
     sample_weight: Tensor,
@@ -145,7 +156,7 @@ def _bent(
     intercepts: Tensor,
     offset: Tensor | None,
 ) -> Tensor:
-    """Curvatures where there is no ``y``."""
+    """``[X, 1]' A [X, 1]``: ``A`` squared slopes for ``y`` (n,), curvatures for none, (0,)."""
     shift = X.new_empty(len(X), 0) if offset is None else offset.reshape(len(X), -1)
     by_row = [as_array(y), as_array(sample_weight), as_array(shift)]
     shared = [as_array(weight), as_array(intercepts)]

@@ -54,8 +54,8 @@ def _work(run: Callable[[int, int], None], left: deque[tuple[int, int]]) -> None
 
 @functools.cache
 def _stretches(parts: int, n_threads: int) -> list[tuple[int, int]]:
-    """Each an even share of half of what is left: guided self-scheduling (Polychronopoulos and
-    Kuck, 1987)."""
+    """Round by round one for each thread, of three quarters of what is left: factoring (Hummel,
+    Schonberg and Flynn, 1992)."""
     found, first = [], 0
     while first < parts:
         size = max(1, 3 * (parts - first) // (4 * n_threads))

@@ -110,13 +110,15 @@ def upper_gram(X: Tensor, d: Array, *, totals: bool = False, y: Array | None = N
 def bent_gram(X: Tensor, rows: slice, by_row: list[Array], shared: list[Array]) -> Tensor:
     """Upper triangle of ``[X, 1]' A [X, 1]`` (p + 1, p + 1) of contiguous rows, in float64.
 
+    ``A`` are second derivatives of the binary loss, or with ``y`` squares of the first.
+
     Parameters
     ----------
     X : Tensor, shape (m, p)
     rows : slice
         Which of all rows these are.
     by_row : list of arrays
-        y, or none, sample weights, offsets.
+        y (n,) or (0,), sample weights, offsets.
     shared : list of arrays
         Weight (1, p), intercept (1,).
     """

@@ -34,6 +34,7 @@ def tile_of_three(
     """Add to ``G[c:c+8]`` from column ``j`` on: three registers.
 
     An entry of ``S`` lies ``by`` behind that of the row before, and ``to`` behind its neighbour.
+    With each row a cache line of ``ahead`` is asked for, from the flat index ``first`` on.
     """
     (n, p), width, end = X.shape, lanes_in(X), ahead.size
     zero = spread(X.dtype.type(0))

@@ -76,7 +76,7 @@ def _turned(
     sums: Any,
     heads: Any,
 ) -> None:
-    """Upper triangles (m, m) for some parts of the rows, ``m`` a multiple of eight.
+    """Upper triangles (m, m) for parts of the rows, ``m`` a multiple of eight and of a register.
 
     ``heads`` (parts, 4 + p) gets the smallest second derivative of a row with weight, times that;
     the largest square of a row of ``Y``; value, and gradient by intercept and weight.

@@ -15,7 +15,8 @@ from torchlogreg.kernels.strips import as_array, mirrored
 WIDEST = 64
 """Columns up to which the matrix stays in the first-level cache beside the rows."""
 
-HEIGHT, HIGH = 128, 8
+HEIGHT, REGISTER = 128, 64
+"""Rows of a block, and bytes that the columns of ``Y`` are filled up to a multiple of."""
 
 
 class TurnedSums(NamedTuple):
@@ -32,8 +33,8 @@ class TurnedSums(NamedTuple):
     least : float
         The smallest entry of ``A`` of a row with weight.
     longest : float
-        The largest length of a row of ``Y``; what becomes of an entry that is not a number is
-        seen in the other sums.
+        The largest length of a row of ``Y``, whatever its weight; what becomes of an entry that is
+        not a number is seen in the other sums.
     """
 
     curvature: Tensor
@@ -71,7 +72,8 @@ def turned_sums(
     from torchlogreg.kernels.turned import TURNED
 
     (n, p), m = X.shape, T.shape[1]
-    wide = -(-m // HIGH) * HIGH
+    filling = REGISTER // X.element_size()
+    wide = -(-m // filling) * filling
     filled, row = np.zeros((p, wide), as_array(X).dtype), np.zeros(wide, as_array(X).dtype)
     filled[:, :m], row[:m] = as_array(T), as_array(shift)
     known = X.new_empty(n, 0) if offset is None else offset.reshape(n, -1)

@@ -30,7 +30,7 @@ class Pair(NamedTuple):
 
     step: Tensor
     change: Tensor
-    product: float | Tensor
+    product: float
 
 
 class Moved(NamedTuple):
@@ -91,7 +91,8 @@ class QuasiNewton:
         3. The pair is learnt, unless rounding or a flat stretch left it without curvature; the
            contraction is measured.
 
-        Products of vectors come a table at a time: one wait for the device each in 1, 2 and 3.
+        Products of vectors come a table at a time: one wait for the device each in 1 and 3, and
+        those of every try in 2.
         """
         found = closure.found()
         gradient, based = found.gradient, self.solve(found.gradient)
