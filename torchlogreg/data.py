@@ -166,7 +166,18 @@ def _rows_of(parts: tuple[Tensor | None, ...], which: slice) -> list[Tensor | No
 
 
 def taken(rows: Tensor, index: Tensor | slice) -> Tensor:
-    """``rows[index]``; whole rows by their numbers in a third of the time."""
+    """``rows[index]``; whole rows by their numbers in a third of the time.
+
+    Parameters
+    ----------
+    rows : Tensor, shape (n, ...)
+    index : Tensor, shape (m,), or slice
+
+    Returns
+    -------
+    Tensor, shape (m, ...)
+        A view for a slice, else a copy.
+    """
     if not isinstance(index, Tensor) or index.dtype != torch.int64 or is_sparse(rows):
         return rows[index]
     if rows.requires_grad:

@@ -172,6 +172,8 @@ def fit(
     ------
     ValueError, TypeError
         For input that cannot be fitted, in one line, before anything is changed.
+    RuntimeError
+        Within ``torch.inference_mode()``.
 
     Warns
     -----

@@ -115,7 +115,7 @@ def curvature(
     -------
     Tensor, shape (p + 1, p + 1)
     """
-    return _of_slopes(X, X.new_empty(0), sample_weight, weight, intercepts, offset)
+    return _framed_gram(X, X.new_empty(0), sample_weight, weight, intercepts, offset)
 
 
 def gradient_products(
@@ -145,10 +145,10 @@ def gradient_products(
     Tensor, shape (p + 1, p + 1)
         The last row and column are the intercept's.
     """
-    return _of_slopes(X, y, sample_weight, weight, intercepts, offset)
+    return _framed_gram(X, y, sample_weight, weight, intercepts, offset)
 
 
-def _of_slopes(
+def _framed_gram(
     X: Tensor,
     y: Tensor,
     sample_weight: Tensor,

@@ -105,8 +105,7 @@ class QuasiNewton:
         rounding, length = closure.rounding(value), 1.0
         for attempt in range(1, tries + 1):  # 2
             set_(closure.params, torch.add(start, direction, alpha=length))
-            found = closure.found() if attempt == 1 else found
-            tried = found.value if attempt == 1 else closure.value(smooth_only=True)
+            tried = closure.look() if attempt == 1 else closure.value(smooth_only=True)
             change = float(tried) - value
             if change <= 1e-4 * length * slope + float(rounding):
                 break
@@ -114,8 +113,8 @@ class QuasiNewton:
         else:
             set_(closure.params, start)
             return Moved(False, tries, math.inf, math.inf)
-        after = found.gradient if attempt == 1 else closure.gradient()  # 3
-        step, bend = length * direction if length != 1 else direction, after - gradient
+        after = closure.gradient()  # 3; free unless a shorter step was taken
+        step, bend = length * direction, after - gradient
         rows = torch.stack((step, bend, after))
         others = torch.stack((step, bend, self.solve(after)))
         (size, product, _), (_, bent, _), (*_, left) = (rows @ others.T).tolist()
