@@ -24,7 +24,8 @@ from torchlogreg import (
 )
 from torchlogreg.disk import mapped as mapping
 from torchlogreg.disk.mapped import is_mapped, room, shared
-from torchlogreg.inputs import as_tensor, make_data
+from torchlogreg.inputs import make_data
+from torchlogreg.tensors import as_tensor
 
 
 def saved(path: Path, n: int = 400, p: int = 3, dtype: type = np.float64) -> Path:

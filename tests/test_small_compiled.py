@@ -27,6 +27,7 @@ from torchlogreg.hooks import Checkpoint
 from torchlogreg.inputs import make_data
 from torchlogreg.kernels import SMALLEST
 from torchlogreg.objective import Closure
+from torchlogreg.optim.corrections import Corrections
 from torchlogreg.optim.iteration import ordinary
 from torchlogreg.optim.newton import newton_iteration
 from torchlogreg.small import Small, flat
@@ -165,7 +166,7 @@ def asked(X: Tensor, y: Tensor, start: float = 0.0, penalty: L2 | None = None) -
     assert isinstance(objective.few(data), SmallCompiled)
     before = flat(objective.params)
     with torch.no_grad():
-        done = ordinary(objective.closure(data, data), 1.0)
+        done = ordinary(objective.closure(data, data), 1.0, Corrections())
     assert done is not None or torch.equal(flat(objective.params), before)
     return done is not None
 
@@ -178,7 +179,7 @@ def test_only_ordinary_iterations_are_taken() -> None:
     assert not asked(X, y, start=30.0)  # the first step overshoots
     rare = torch.zeros_like(y)
     rare[:3] = 1.0
-    assert not asked(X, rare)  # the intercept moves first
+    assert asked(X, rare)  # the intercept moves first
     flat_rows = torch.cat((X, torch.zeros(len(X), 1, dtype=F64)), 1)
     assert not asked(flat_rows, y)
 
@@ -260,8 +261,8 @@ def test_samples_of_a_logit_take_compiled_iterations(
     weight = torch.rand(60_000, generator=source, dtype=F64) if weighted else None
     taken: list[bool] = []
 
-    def counted(closure: Closure, lr: float) -> Any:
-        done = ordinary(closure, lr)
+    def counted(closure: Closure, lr: float, corrections: Corrections) -> Any:
+        done = ordinary(closure, lr, corrections)
         taken.append(done is not None)
         return done
 

@@ -49,7 +49,8 @@ class Model(nn.Module, ABC):
             raise ValueError(f"n_features is {n_features!r}, but it is a whole number from 1 on")
         if dtype == torch.float64 and device is not None and torch.device(device).type == "mps":
             raise ValueError("device mps has no float64; use dtype=torch.float32")
-        self.weight = nn.Parameter(torch.zeros(n_rows, n_features, device=device, dtype=dtype))
+        zeros = torch.zeros(n_rows, n_features, device=device, dtype=dtype)
+        self.register_parameter("weight", nn.Parameter(zeros))
         zeros = torch.zeros(n_rows, device=device, dtype=dtype)
         self.register_parameter("bias", nn.Parameter(zeros) if bias else None)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import replace
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from torchlogreg.base import is_plain
 from torchlogreg.data import Batch, of_pieces
@@ -16,6 +17,7 @@ from torchlogreg.diagnostics.diagnosis import Diagnosis
 from torchlogreg.diagnostics.ending import Ending
 from torchlogreg.diagnostics.margins import told_apart
 from torchlogreg.diagnostics.newton_proof import newton_proves
+from torchlogreg.diagnostics.problem import Problem
 from torchlogreg.diagnostics.ranks import unremarkable
 from torchlogreg.diagnostics.report import (
     at_the_end,
@@ -24,6 +26,7 @@ from torchlogreg.diagnostics.report import (
     in_order,
     is_certain,
 )
+from torchlogreg.few_rows import FewRows
 from torchlogreg.levels import lost_level
 from torchlogreg.optim.requirements import exhausted, superlinear
 from torchlogreg.state import FitState
@@ -42,10 +45,10 @@ def check_convergence(state: FitState, tol: float) -> None:
     2. Newton and its kin go on while a step still halves it, unless the tolerance is a loose one,
        above ``DEFAULT``: who gives that wants no more digits than it says. At a finite optimum
        rounding ends that within a few steps; where none exists the gradient shrinks for ever, by
-       1/e a step, while ``eta`` still moves by about one: three such steps below the tolerance are
-       the sign of it, unless a strictly convex penalty sees to an optimum however far away. Where
-       overlap of the classes is proved, there is one, too: the fit then goes on until rows come to
-       rest, for the unit of the gradient may be that of one huge row.
+       1/e a step, or by more, while ``eta`` still moves by about one: three such steps below the
+       tolerance are the sign of it, unless a strictly convex penalty sees to an optimum however
+       far away. Where overlap of the classes is proved, there is one, too: the fit then goes on
+       until rows come to rest, for the unit of the gradient may be that of one huge row.
     3. A vanishing gradient is no optimum if all rows are predicted with a margin: longer parameters
        would be better still.
     4. Nor is it one if the classes are quasi-completely separated. A few rows prove that they are
@@ -59,6 +62,7 @@ def check_convergence(state: FitState, tol: float) -> None:
     tol : float
     """
     optimality = float(state.optimality)  # 1
+    state.judged = state.epoch, optimality
     ratio = optimality / state.previous_optimality  # the first is 0: inf came before
     state.previous_optimality = optimality or 1.0
     eager = superlinear(state.optimizer) and not exhausted(state.optimizer) and tol <= DEFAULT
@@ -68,13 +72,14 @@ def check_convergence(state: FitState, tol: float) -> None:
         return  # NaN is no convergence
     if _gap_open(state, tol):
         return
-    # Where no optimum exists no step gains so much: not asked while one does.
-    leaping = gaining and ratio < 0.1 and state.epoch < state.max_epochs
+    # Where no optimum exists no step gains so much, but for corrected ones: not asked till then.
+    several = bool(getattr(state.optimizer, "corrections", 0))
+    leaping = gaining and ratio < 0.1 and not several and state.epoch < state.max_epochs
     if not leaping and told_apart(state.own_problem):  # 3
         state.request_stop("separated")
         return
     if eager and not (state.weighting.adaptive or state.own_problem.unique):  # 2
-        slow = state.slow_steps >= SLOW or (gaining and ratio > 0.1)
+        slow = state.slow_steps >= SLOW or (gaining and (ratio > 0.1 or several))
         state.slow_steps = state.slow_steps + 1 if _moving(state) and slow else 0
     if eager and state.slow_steps >= SLOW:
         if state.slow_steps == SLOW:
@@ -106,19 +111,26 @@ def close(state: FitState, optimality: float, reason: str) -> Closing:
     data = problem.data
     few = data.X.numel() <= FEW and data.total is None
     if not failed and separated is None and few and math.isfinite(optimality):
-        kept = replace(problem, data=Batch(_copied(data), data.y.clone(), data.sample_weight))
         text = explain(state, optimality, tol, Diagnosis())
-        return Closing(text, reason, lambda: in_order(data_findings(kept, optimizer)))
+        return Closing(text, reason, _findings_of(problem, optimizer))
     unfinished = failed and kind != "separated"
     ending = Ending(optimizer, state.epoch, minibatches, state.weighting.adaptive)
     diagnosis = at_the_end(problem, ending, separated, failed=failed, unfinished=unfinished)
     return Closing(explain(state, optimality, tol, diagnosis), reason, diagnosis)
 
 
-def _copied(data: Batch) -> Tensor:
-    """``X`` as it is now, whatever becomes of it."""
-    few = data.few
-    return data.X.clone() if few is None or not few.holds(data.X) else few.rows
+def _findings_of(problem: Problem, optimizer: Optimizer) -> Callable[[], Diagnosis]:
+    """What finds them in the rows as they are now, whatever becomes of these."""
+    data, few, y = problem.data, problem.data.few, problem.data.y.clone()
+    rows = few if few is not None and few.holds(data.X) else data.X.clone()
+
+    def findings() -> Diagnosis:
+        """All there is to be said of rows and columns."""
+        X = rows.rows if isinstance(rows, FewRows) else rows
+        kept = Problem(problem.objective, Batch(X, y, data.sample_weight), problem.names)
+        return in_order(data_findings(kept, optimizer))
+
+    return findings
 
 
 def stop_kind(state: FitState) -> str:

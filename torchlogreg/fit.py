@@ -28,7 +28,7 @@ from torchlogreg.inputs import make_data
 from torchlogreg.kernels import threads_of_fit
 from torchlogreg.losses import Loss
 from torchlogreg.objective import Objective
-from torchlogreg.optim import AUTO, OPTIMIZERS, Choice, choose_for, loosen, resolve
+from torchlogreg.optim import AUTO, OPTIMIZERS, Choice, attune, choose_for, resolve
 from torchlogreg.penalties import Penalty
 from torchlogreg.reweighting import reweight
 from torchlogreg.shown import shown
@@ -192,7 +192,8 @@ def fit(
         model, X, y, sample_weight=sample_weight, offset=offset, own_target=own, unseen=unseen
     )
     names = names_of(X, feature_names, model.n_features)
-    distributed.alike(model.parameters())
+    if distributed.world_size() > 1:
+        distributed.alike(model.parameters())
     choice = None
     if optimizer is None or optimizer == AUTO:
         choice = choose_for(objective, data, weighting, batch_size, tol)
@@ -200,7 +201,7 @@ def fit(
     data, looked_at = first_look(objective, data, X, choice)
     instance = resolve(optimizer, objective, batch_size, OPTIMIZERS)
     if choice is not None:
-        loosen(instance, choice, tol)
+        attune(instance, choice, objective, data, tol)
     state = FitState(objective, instance, data, weighting, max_epochs, names)
     state.schedule = None if scheduler is None else scheduler(instance)
     state.hooks, state.batch_size, state.generator, state.tol = hooks, batch_size, generator, tol
@@ -269,7 +270,9 @@ def _train(state: FitState, view: FitState) -> None:
 
 def _result(state: FitState, choice: Choice | None) -> FitResult:
     """The final figures and the sentence that explains them."""
-    optimality = float(state.optimality)
+    judged = state.judged
+    known = judged is not None and judged[0] == state.epoch and not state.hooks  # nobody looked on
+    optimality = judged[1] if judged is not None and known else float(state.optimality)
     reason = "" if choice is None else "; optimizer {!r} was chosen: {}".format(*choice)
     closing = close(state, optimality, reason)
     return FitResult(

@@ -7,22 +7,22 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from torchlogreg import distributed
+from torchlogreg import distributed, kernels
 from torchlogreg.base import Model
 from torchlogreg.data import Batch
-from torchlogreg.disk.mapped import Rooms, is_mapped, shared
+from torchlogreg.disk.mapped import Rooms, is_mapped
 from torchlogreg.few_rows import MOST, FewRows
 from torchlogreg.finite import BLOCK, NotFiniteError, finite_rows, refuse_not_finite
-from torchlogreg.kernels import column_squares, few_rows, squares_available, threads_of_looks
+from torchlogreg.kernels import few_labels, few_rows, squares_available, threads_of_looks
 from torchlogreg.models import LogisticRegression
 from torchlogreg.one_class import refuse_one_class
 from torchlogreg.sample_weights import checked_weights, mean_one_on
 from torchlogreg.sparse import is_sparse
 from torchlogreg.sparse_inputs import holds_sparse, sparse_rows
+from torchlogreg.tensors import as_tensor
 from torchlogreg.units import sums_of_squares
 
 
@@ -97,16 +97,16 @@ def _own_rows(
         )
     rooms = Rooms() if on_disk and like.device.type == "cpu" else None
     with threads_of_looks(X):
-        data = _with_the_rest(model, X, y, sample_weight, offset, own_target, rooms, few)
-        whole = sample_weight is None or is_sparse(X) or float(data.sample_weight.amin()) > 0
-        if not whole:
-            data, squares = replace(data, few=None), sums_of_squares(X, data.sample_weight)
-    return replace(data, squares=squares)
+        rows = X, squares
+        data = _with_the_rest(model, rows, y, sample_weight, offset, own_target, rooms, few)
+        if sample_weight is not None and not (is_sparse(X) or float(data.sample_weight.amin()) > 0):
+            data = replace(data, few=None, squares=sums_of_squares(X, data.sample_weight))
+    return data
 
 
 def _with_the_rest(
     model: Model,
-    X: Tensor,
+    rows: tuple[Tensor, Tensor | None],
     y: Any,
     sample_weight: Any,
     offset: Any,
@@ -114,18 +114,24 @@ def _with_the_rest(
     rooms: Rooms | None,
     few: list[FewRows],
 ) -> Batch:
-    """Targets, weights and offsets beside ``X``."""
-    like, n = model.weight, len(X)
+    """Targets, weights and offsets beside ``X`` and the squares of its columns."""
+    (X, squares), like = rows, model.weight
+    n = len(X)
     y = as_tensor(y, "the target", like.device).detach()
     if len(y) != n:
         raise ValueError(f"X has {n} rows, but the target has {len(y)}; they must match")
-    y = _target(model, y, rooms) if own_target else finite_rows(y, "the target")
+    labels = few_labels(y) if few and few[0].compiled else None
+    if labels is not None:
+        few[0] = few[0]._replace(labels=labels)
+    else:
+        y = _target(model, y, rooms) if own_target else finite_rows(y, "the target")
     if y.is_floating_point():
         y = y.to(like.dtype)
     offset = None if offset is None else _as_offset(offset, n, like)
     if sample_weight is None and few and rooms is None:
-        return Batch(X, y, few[0].ones, offset, few=few[0])
-    data = Batch(X, y, like.detach(), offset, rooms=rooms, few=(*few, None)[0])
+        return Batch(X, y, few[0].ones, offset, squares=squares, few=few[0])
+    known = (*few, None)[0]
+    data = Batch(X, y, like.detach(), offset, squares=squares, rooms=rooms, few=known)
     if sample_weight is None:
         return replace(data, sample_weight=data.room().fill_(1.0))
     weights = as_tensor(sample_weight, "sample_weight", like.device).detach()
@@ -158,13 +164,14 @@ def as_matrix(X: Any, like: Tensor) -> Tensor:
     ValueError
         If it is empty, not two-dimensional, not numeric, or holds NaN or infinity.
     """
-    return _checked(X, like, torch.sum)[0]
+    return _checked(X, like, lambda X: (torch.sum(X), False))[0]
 
 
 def _checked(
-    X: Any, like: Tensor, look: Callable[[Tensor], Tensor], *, unseen: bool = False
+    X: Any, like: Tensor, look: Callable[[Tensor], tuple[Tensor, bool]], *, unseen: bool = False
 ) -> tuple[Tensor, Tensor | None]:
-    """The matrix, and what ``look`` sees of it: numbers that are finite only if its entries are.
+    """The matrix, and what ``look`` sees of it: numbers that are finite only if its entries are,
+    and whether it is certain that they are.
 
     ``unseen``: none, where a compiled pass can have the squares.
     """
@@ -182,9 +189,10 @@ def _checked(
     # In double precision, which no cast overflows; few rows are looked at otherwise.
     if unseen and cast.numel() > MOST and squares_available(cast):
         return cast, None
-    seen = look(cast)
+    seen, certain = look(cast)
     try:  # Waits for the device, once, before training.
-        refuse_not_finite(cast, seen)
+        if not certain:
+            refuse_not_finite(cast, seen)
     except NotFiniteError as error:
         error.value = tensor[error.row, error.column].item()
         raise error.within(X, like.dtype) from None
@@ -201,82 +209,19 @@ def examined(data: Batch, X: Any) -> Batch:
     return replace(data, squares=squares)
 
 
-def _looked_at(X: Tensor, *, model: Model, few: list[FewRows]) -> Tensor:
-    """Sums of squares of the columns; of few rows of a binary logit what else is asked of them."""
+def _looked_at(X: Tensor, *, model: Model, few: list[FewRows]) -> tuple[Tensor, bool]:
+    """Sums of squares of the columns; of few rows of a binary logit what else is asked of them, and
+    whether all entries are finite."""
     made = few_rows(X) or FewRows.of(X) if type(model) is LogisticRegression else None
     if made is None:
-        return _squares(X)
+        return _squares(X), False
     few.append(made)
-    return made.squares
+    return made.squares, True
 
 
 def _squares(X: Tensor) -> Tensor:
     """Sums of squares of the columns, in one read."""
-    return column_squares(X) if squares_available(X) else sums_of_squares(X)
-
-
-def as_tensor(values: Any, name: str, device: torch.device) -> Tensor:
-    """A tensor on ``device``; numpy and pandas are read through ``numpy.asarray``.
-
-    Raises
-    ------
-    ValueError
-        If the values are not numbers, or the device cannot hold their dtype.
-    """
-    if type(values).__module__.startswith("scipy.sparse"):
-        raise ValueError(f"{name} is a sparse matrix, but dense rows are needed; use .toarray()")
-    if not isinstance(values, Tensor):
-        try:
-            array = np.asarray(values)
-        except ValueError as error:
-            raise ValueError(f"{name} is ragged: its rows differ in length ({error})") from None
-        if array.ndim == 0:
-            what = type(values).__name__
-            raise ValueError(f"{name} has shape () ({what}), but rows of numbers are needed")
-        if array.dtype.kind not in "biufc":
-            array = _numbers(array, values, name)
-        array = _known_to_torch(array)
-        if is_mapped(values) and np.may_share_memory(array, values):
-            array = shared(values)
-        else:
-            # An own copy where numpy's is read-only: torch tensors are always writable.
-            array = np.ascontiguousarray(array if array.flags.writeable else array.copy())
-        values = torch.from_numpy(array)
-    if values.dtype in (torch.uint16, torch.uint32, torch.uint64):
-        values = values.long()  # torch compares none of these
-    if values.is_complex():
-        raise ValueError(f"{name} is complex, but real numbers are needed")
-    if device.type == "mps" and values.dtype == torch.float64:
-        values = values.float()  # Apple's GPUs have no float64
-    tensor: Tensor = values.to(device)
-    return tensor
-
-
-def _numbers(array: np.ndarray, values: Any, name: str) -> np.ndarray:
-    """An object array as float64, or an error that names what is not a number."""
-    try:
-        if array.dtype.kind != "O":  # text, dates: never read as numbers
-            raise TypeError
-        return array.astype(np.float64)
-    except (TypeError, ValueError):
-        index, entry = next(
-            (
-                (i, v)
-                for i, v in np.ndenumerate(array)
-                if not isinstance(v, int | float | np.number)
-            ),
-            ((0,), array.dtype),
-        )
-        column = ""
-        if len(index) > 1:
-            names = getattr(values, "columns", None)
-            which = str(index[1]) if names is None else repr(str(names[index[1]]))
-            column = f", column {which}"
-        entry = entry.item() if isinstance(entry, np.generic) else entry  # not "np.str_('a')"
-        raise ValueError(
-            f"{name} has {entry!r} in row {index[0]}{column}, but numbers are needed; "
-            "encode text first (pandas.get_dummies for columns, codes 0, 1, ... for labels)"
-        ) from None
+    return kernels.column_squares(X) if squares_available(X) else sums_of_squares(X)
 
 
 def _as_offset(offset: Any, n: int, like: Tensor) -> Tensor:
@@ -285,12 +230,3 @@ def _as_offset(offset: Any, n: int, like: Tensor) -> Tensor:
     if not fits or len(tensor) != n:
         raise ValueError(f"offset has shape {tuple(tensor.shape)}, but ({n},) is needed")
     return finite_rows(tensor, "offset")
-
-
-def _known_to_torch(array: np.ndarray) -> np.ndarray:
-    """Native byte order; no wide floats; no unsigned integers, which torch hardly computes with."""
-    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
-        return array.astype(np.float64)
-    if array.dtype.kind == "u" and array.dtype.itemsize > 1:
-        return array.astype(np.int64)
-    return array.astype(array.dtype.newbyteorder("="), copy=False)

@@ -46,6 +46,8 @@ class Objective:
     ----------
     params : list of nn.Parameter
         The trainable parameters, ``weight`` first; the order of all flat (P,) vectors.
+    trains_all : bool
+        Whether these are all of the model's.
     evaluations : int
         How often an optimizer asked for a value, with its gradient or without.
     rows_read : int
@@ -61,12 +63,13 @@ class Objective:
         if penalty is not None:
             penalty.check(model, own_loss=self.own_loss)
         self.penalty = penalty
-        self.params: list[nn.Parameter] = [p for p in model.parameters() if p.requires_grad]
+        every = list(model.parameters())
+        self.params: list[nn.Parameter] = [p for p in every if p.requires_grad]
+        self.trains_all = len(self.params) == len(every)
         if not self.params:
             what = f"all parameters of the {type(model).__name__} are frozen (requires_grad=False)"
             raise ValueError(f"{what}; nothing is left to train")
-        self.evaluations = 0
-        self.rows_read = 0
+        self.evaluations = self.rows_read = 0
         self.remembered = Remembered(model, self.params)
 
     def closure(self, batch: Batch, data: Batch) -> Closure:

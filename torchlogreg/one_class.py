@@ -16,7 +16,10 @@ def refuse_one_class(model: Model, data: Batch) -> None:
     ValueError
         If all rows with weight have one hard label.
     """
-    y, weights = data.y, data.sample_weight
+    y, weights, few = data.y, data.sample_weight, data.few
+    labels = None if few is None or weights is not few.ones else few.labels
+    if labels is not None and labels.both and labels.holds(y):
+        return
     if model.n_classes is None or y.ndim == 2:
         return
     least, most, whole = y.amin(), y.amax(), float(weights.amin()) > 0

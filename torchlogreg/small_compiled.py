@@ -8,7 +8,6 @@ where ``kernels.prepare()`` was called, or ``kernels.SMALLEST`` set, and for the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,12 +16,12 @@ from torch import Tensor
 
 from torchlogreg.base import Model
 from torchlogreg.data import Batch
-from torchlogreg.kernels.logits import Arrays, Iterated, Place
+from torchlogreg.kernels.logits import Arrays, Iterated, Place, Rules, few_labels
 from torchlogreg.kernels.strips import as_array
 from torchlogreg.losses import Loss
 from torchlogreg.passes import Found
 from torchlogreg.penalties import Penalty
-from torchlogreg.small import Logits, Look, flat, suits
+from torchlogreg.small import Logits, Look, suits
 
 
 @dataclass(slots=True, eq=False)
@@ -62,15 +61,17 @@ class SmallCompiled:
             return None
         if not suits(model, loss, penalty, batch):
             return None
+        labels = few.labels if few.labels is not None and few.labels.holds(batch.y) else None
+        labels = labels or few_labels(batch.y)
+        if labels is None:
+            return None
         strength = np.zeros(p + (model.bias is not None))
         if penalty is not None and penalty.smooth:
             strength[:p] = penalty.alpha
         known = np.empty(0)
         if batch.offset is not None:  # a copy, as of the rows: who changes it is not heard
             known = as_array(batch.offset.reshape(-1)).copy()
-        arrays = Arrays.of(few.design, batch.y, batch.sample_weight, known, strength)
-        if arrays is None:
-            return None
+        arrays = Arrays.of(few.design, labels, batch.sample_weight, known, strength)
         return cls(batch, arrays, few.gram if few.ones is batch.sample_weight else None)
 
     def reweighted(self, batch: Batch) -> SmallCompiled:
@@ -106,13 +107,18 @@ class SmallCompiled:
         """Hessian of the smooth value, (P, P)."""
         return self.arrays.curvature(logits.u)
 
-    def iterate(
-        self, params: Sequence[Tensor], found: Found, logits: Logits, rules: tuple[float, ...]
-    ) -> Iterated | None:
-        """An ordinary Newton iteration; see :meth:`Arrays.iterate`."""
+    def iterate(self, theta: Tensor, known: Found | None, rules: Rules) -> Iterated | None:
+        """An ordinary Newton iteration; see :meth:`Arrays.iterate`.
+
+        Parameters
+        ----------
+        theta : Tensor, shape (P,)
+            Where it begins.
+        known : Found or None
+            What is known there, of these rows under whatever weights.
+        rules : Rules
+        """
         last = self.last
-        if last is None or last.gradient is not found.gradient:  # a checkpoint was resumed
-            rows = (logits.missed, logits.u, found.losses, found.eta.view(-1))
-            parts = (*rows, flat(params), found.gradient, found.value.view(1))
-            last = self.arrays.place(torch.cat(parts).numpy())
+        if last is None or known is None or last.gradient is not known.gradient:
+            return self.arrays.iterate(theta, rules, self.gram)
         return self.arrays.iterate(last.array, rules, self.gram)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 
 import torch
@@ -20,8 +19,31 @@ def sweeping_threads() -> int:
     return _SWEEPING.get() or torch.get_num_threads()
 
 
-@contextmanager
-def threads_for(X: Tensor, *, swept: bool = False) -> Iterator[None]:
+class _Alone:
+    """One thread of torch's for a body, and as many of the sweeps' as are given.
+
+    A class, since a generator takes twice its time, and a fit of few rows has three of them.
+    """
+
+    __slots__ = ("_before", "_sweeping", "_token")
+
+    def __init__(self, sweeping: int) -> None:
+        self._sweeping = sweeping
+
+    def __enter__(self) -> None:
+        self._before = torch.get_num_threads()
+        self._token = _SWEEPING.set(self._sweeping)
+        torch.set_num_threads(1)
+
+    def __exit__(self, *_: object) -> None:
+        torch.set_num_threads(self._before)
+        _SWEEPING.reset(self._token)
+
+
+_UNCHANGED = nullcontext()
+
+
+def threads_for(X: Tensor, *, swept: bool = False) -> AbstractContextManager[None]:
     """One thread for the body where ``X`` is small and on the CPU; restored afterwards.
 
     Where compiled kernels sweep the rows, all but their threads is one, too: for some milliseconds
@@ -33,14 +55,7 @@ def threads_for(X: Tensor, *, swept: bool = False) -> Iterator[None]:
     swept : bool
         Whether whatever is long is done by the compiled kernels.
     """
-    before, asked, small = torch.get_num_threads(), sweeping_threads(), X.numel() < SMALL
+    asked, small = sweeping_threads(), X.numel() < SMALL
     if asked == 1 or X.device.type != "cpu" or not (small or swept):
-        yield
-        return
-    sweeping = _SWEEPING.set(1 if small else asked)
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-        _SWEEPING.reset(sweeping)
+        return _UNCHANGED
+    return _Alone(1 if small else asked)

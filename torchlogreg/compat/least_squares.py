@@ -11,9 +11,9 @@ from scipy import linalg, sparse
 from scipy.sparse.linalg import LinearOperator, lsqr
 
 from torchlogreg.fit import fit
-from torchlogreg.inputs import as_tensor
 from torchlogreg.models import LinearRegression
 from torchlogreg.sparse_inputs import sparse_rows
+from torchlogreg.tensors import as_tensor
 
 Array = np.ndarray[Any, Any]
 

@@ -17,12 +17,12 @@ from torchlogreg.base import Model
 from torchlogreg.compat.arguments import Strength
 from torchlogreg.estimators.training import FitWarning, Settings, train
 from torchlogreg.hooks import Progress
-from torchlogreg.inputs import as_tensor
 from torchlogreg.models import LogisticRegression, SoftmaxRegression
 from torchlogreg.optim import AUTO
 from torchlogreg.scaling import Standardizer
 from torchlogreg.sparse_inputs import sparse_rows
 from torchlogreg.state import Hook
+from torchlogreg.tensors import as_tensor
 
 SMALLEST, LARGEST = sys.float_info.min, 1e-5
 """Tolerances aimed at: for 0 what rounding or the last iteration ends, for 1e-4 a tenth of it. What

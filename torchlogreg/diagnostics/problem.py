@@ -51,11 +51,7 @@ class Problem:
     def asks_for_rows(self) -> bool:
         """Whether a class's own likelihood is what is maximised, in all parameters."""
         objective = self.objective
-        return (
-            objective.own_loss
-            and objective.model.n_classes is not None
-            and all(p.requires_grad for p in objective.model.parameters())
-        )
+        return objective.own_loss and objective.model.n_classes is not None and objective.trains_all
 
     @cached_property
     def penalised(self) -> bool:
@@ -99,7 +95,9 @@ class Problem:
     def unbounded_classes(self) -> tuple[int, ...]:
         """Empty classes that draw an intercept away for ever."""
         model = self.objective.model
-        if not self.has_intercept or not self.asks_for_rows or not self.intercepts_free:
+        if not self.empty_classes or not self.has_intercept:
+            return ()
+        if not self.asks_for_rows or not self.intercepts_free:
             return ()
         if not isinstance(model, OrdinalRegression):
             return self.empty_classes

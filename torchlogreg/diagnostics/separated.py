@@ -23,10 +23,11 @@ from torchlogreg.diagnostics.cone import (
 from torchlogreg.diagnostics.constraints import cone_of, possible_classes
 from torchlogreg.diagnostics.single import by_single_columns
 from torchlogreg.diagnostics.wording import listed
-from torchlogreg.inputs import as_matrix, as_tensor
+from torchlogreg.inputs import as_matrix
 from torchlogreg.models import LogisticRegression, OrdinalRegression, SoftmaxRegression
 from torchlogreg.sample_weights import checked_weights
 from torchlogreg.scaling import Standardizer
+from torchlogreg.tensors import as_tensor
 
 
 @dataclass(frozen=True, slots=True, eq=False)

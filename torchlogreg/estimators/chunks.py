@@ -15,12 +15,12 @@ from torchlogreg.estimators.rescaled import columns_of, fold_, on_raw_columns, u
 from torchlogreg.estimators.training import Settings, any_labels, has_intercept, recorder_of
 from torchlogreg.fit import FitResult, fit
 from torchlogreg.history import History
-from torchlogreg.inputs import as_tensor
 from torchlogreg.objective import Objective
 from torchlogreg.optim import AUTO, OPTIMIZERS, resolve
 from torchlogreg.scaling import Standardizer
 from torchlogreg.sparse import is_sparse
 from torchlogreg.state import FitState, Hook
+from torchlogreg.tensors import as_tensor
 
 BATCH = 32
 """Rows a step where nothing is said: few, so that one pass makes many steps."""

@@ -11,9 +11,9 @@ from torch import Tensor
 from torchlogreg.estimators.cross_validation_batched import Rows
 from torchlogreg.estimators.cross_validation_paths import new_model
 from torchlogreg.estimators.labels import class_weighting
-from torchlogreg.inputs import as_tensor
 from torchlogreg.optim import alpha_max
 from torchlogreg.sample_weights import checked_weights
+from torchlogreg.tensors import as_tensor
 from torchlogreg.weighting import Snapshot
 
 SPAN = 1e-4

@@ -11,8 +11,8 @@ from torch import Tensor
 from torchlogreg.base import Model
 from torchlogreg.estimators.base import Estimator
 from torchlogreg.estimators.output import like, r_squared
-from torchlogreg.inputs import as_tensor
 from torchlogreg.models import LinearRegression
+from torchlogreg.tensors import as_tensor
 
 
 class LinearRegressor(RegressorMixin, Estimator):  # type: ignore[misc]

@@ -13,8 +13,9 @@ from torch import Tensor
 from torchlogreg.base import Model
 from torchlogreg.distributed import world_size
 from torchlogreg.estimators.placement import device_of
-from torchlogreg.inputs import as_matrix, as_tensor
+from torchlogreg.inputs import as_matrix
 from torchlogreg.sparse_inputs import holds_sparse, sparse_rows
+from torchlogreg.tensors import as_tensor
 
 FLOATS = (np.float64, np.float32)
 """What rows are kept in; other dtypes become the first."""

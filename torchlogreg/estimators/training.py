@@ -22,7 +22,6 @@ from torchlogreg.estimators.rescaled import columns_of, fold_, on_raw_columns, u
 from torchlogreg.fit import FitResult, fit
 from torchlogreg.history import History
 from torchlogreg.hooks.recorder import Recorder
-from torchlogreg.inputs import as_tensor
 from torchlogreg.losses import Loss
 from torchlogreg.objective import Objective
 from torchlogreg.optim import AUTO, choose
@@ -30,6 +29,7 @@ from torchlogreg.penalties import Penalty
 from torchlogreg.scaling import Standardizer
 from torchlogreg.sparse import is_sparse
 from torchlogreg.state import Hook
+from torchlogreg.tensors import as_tensor
 from torchlogreg.weighting import Weighting
 
 OURS = ("torchlogreg.", "contextlib", "sklearn.callback.")

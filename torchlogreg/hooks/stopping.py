@@ -11,8 +11,9 @@ from torch import Tensor
 from torchlogreg.data import Batch
 from torchlogreg.hooks.pace import next_dense
 from torchlogreg.hooks.recorder import learning_rate
-from torchlogreg.inputs import as_tensor, make_data
+from torchlogreg.inputs import make_data
 from torchlogreg.state import FitState, Hook
+from torchlogreg.tensors import as_tensor
 
 
 class EarlyStopping(Hook):

@@ -13,10 +13,11 @@ from torchlogreg.base import Model
 from torchlogreg.data import Batch
 from torchlogreg.diagnostics.wording import checked_names, names_of
 from torchlogreg.inference.covariance import KINDS
-from torchlogreg.inputs import as_tensor, make_data
+from torchlogreg.inputs import make_data
 from torchlogreg.one_class import refuse_one_class
 from torchlogreg.penalties import Penalty
 from torchlogreg.sample_weights import checked_weights, mean_one
+from torchlogreg.tensors import as_tensor
 
 
 def weighted_rows(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from torchlogreg.data import Batch
-from torchlogreg.inputs import as_tensor
+from torchlogreg.tensors import as_tensor
 
 POINTS = ("overall", "mean", "median", "zero")
 

@@ -21,8 +21,9 @@ from torchlogreg.inference.layout import Row, html_table, interval_heads, text_t
 from torchlogreg.inference.log_odds import log_odds
 from torchlogreg.inference.named import refuse_other_columns
 from torchlogreg.inference.reference import Array, critical_value
-from torchlogreg.inputs import as_matrix, as_tensor
+from torchlogreg.inputs import as_matrix
 from torchlogreg.models import LinearRegression, LogisticRegression
+from torchlogreg.tensors import as_tensor
 
 if TYPE_CHECKING:
     import pandas as pd

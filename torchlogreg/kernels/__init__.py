@@ -32,7 +32,7 @@ from torchlogreg.kernels.interface import (
     evaluate,
     for_parts_of,
 )
-from torchlogreg.kernels.logits import Arrays, few_rows
+from torchlogreg.kernels.logits import Arrays, few_labels, few_rows
 from torchlogreg.kernels.preparing import prepare
 from torchlogreg.kernels.pulling import pulled, pulled_available
 from torchlogreg.kernels.residual import residual_available, residual_sums
@@ -49,6 +49,7 @@ __all__ = [
     "curvature",
     "curvature_available",
     "evaluate",
+    "few_labels",
     "few_rows",
     "for_parts_of",
     "gradient_products",

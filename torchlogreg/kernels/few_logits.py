@@ -1,4 +1,4 @@
-"""A Newton iteration of the binary logit on few rows, compiled as a whole.
+"""The binary logit on few rows: rows made ready, a look at them, and their curvature, compiled.
 
 Rows are those of :class:`torchlogreg.few_rows.FewRows`: columns of ``X``, of ones, and of zeros up
 to a multiple of ``tiles.HIGH``, (n, m). ``sign`` is ``1 - 2 y`` and ``u = sign * eta``, as in
@@ -54,13 +54,14 @@ def _ready(X: Any, near: float, design: Any, gram: Any, sizes: Any) -> Any:
     return 2 if is_near else 1
 
 
-def _labelled(y: Any, sign: Any) -> bool:
-    """Fill ``sign`` (n,); whether all labels are 0 or 1."""
-    odd = 0
+def _labelled(y: Any, sign: Any) -> int:
+    """Fill ``sign`` (n,); how many labels are 1, -1 if one is neither 0 nor 1."""
+    odd = ones = 0
     for i in range(y.shape[0]):
         sign[i] = 1.0 - 2.0 * y[i]
+        ones += y[i] == 1.0
         odd += not (y[i] == 0.0 or y[i] == 1.0)
-    return odd == 0
+    return -1 if odd else ones
 
 
 @inner
@@ -88,6 +89,17 @@ def look(design: Any, sign: Any, share: Any, known: Any, strength: Any, at: Any)
     at[4 * n + 2 * size] = summed(design, sign, share, strength, theta, at[: 3 * n], scores, row)
     for j in range(size):
         gradient[j] = row[0, j] + strength[j] * theta[j]
+
+
+@inner
+def look_from_zero(design: Any, sign: Any, share: Any, strength: Any, at: Any) -> None:
+    """Fill ``at`` where all parameters are zero, as in it, and no offset is known."""
+    (n, m), size = design.shape, strength.shape[0]
+    at[:n], at[n : 2 * n], at[3 * n : 4 * n] = 0.5, 0.0, 0.0
+    at[2 * n : 3 * n] = math.log(2.0)
+    theta, row, slopes = at[4 * n : 4 * n + size], np.empty((1, m)), np.empty(n)
+    at[4 * n + 2 * size] = summed(design, sign, share, strength, theta, at[: 3 * n], slopes, row)
+    at[4 * n + size : 4 * n + 2 * size] = row[0, :size]
 
 
 @inner
@@ -129,128 +141,6 @@ def bent(design: Any, share: Any, strength: Any, u: Any, matrix: Any) -> None:
         matrix[j, j] += strength[j]
 
 
-@inner
-def factorised(matrix: Any, lower: Any) -> float:
-    """Cholesky factor into ``lower``; the smallest squared pivot as a share of its diagonal entry,
-    0 where there is none."""
-    size, least = matrix.shape[0], 1.0
-    lower[:] = 0.0
-    for i in range(size):
-        for j in range(i + 1):
-            found = matrix[i, j]
-            for k in range(j):
-                found -= lower[i, k] * lower[j, k]
-            if j < i:
-                lower[i, j] = found / lower[j, j]
-            elif found > 0.0:
-                lower[i, i] = math.sqrt(found)
-                least = min(least, found / matrix[i, i])
-            else:
-                return 0.0
-    return least
-
-
-@inner
-def solved(lower: Any, vector: Any, out: Any) -> None:
-    """Minus the solution of ``lower lower' x = vector``."""
-    size = lower.shape[0]
-    for i in range(size):
-        found = -vector[i]
-        for k in range(i):
-            found -= lower[i, k] * out[k]
-        out[i] = found / lower[i, i]
-    for i in range(size - 1, -1, -1):
-        out[i] /= lower[i, i]
-        for k in range(i):
-            out[k] -= lower[i, k] * out[i]
-
-
-@inner
-def bend_at(design: Any, share: Any, strength: Any, gram: Any, start: Any, matrix: Any) -> None:
-    """Hessian at a look; from the Gram matrix where all probabilities are one half, all weights
-    even."""
-    n, size = design.shape[0], strength.shape[0]
-    if not gram.shape[0]:
-        bent(design, share, strength, start[n : 2 * n], matrix)
-        return
-    for j in range(size):
-        for k in range(size):
-            matrix[j, k] = gram[j, k] * (0.25 * share[0])
-        matrix[j, j] += strength[j]
-
-
-@inner
-def inner_product(a: Any, b: Any) -> float:
-    """Of short vectors: no library, whose threads would wake."""
-    total = 0.0
-    for i in range(a.shape[0]):
-        total += a[i] * b[i]
-    return total
-
-
-@inner
-def better_length(ahead: float, slope: float, off: float, longest: float) -> float:
-    """Where the slope along a whole step vanishes, from that at its ends; 0 where the end will do.
-
-    As :func:`torchlogreg.optim.line_search.stretched`.
-    """
-    rise = ahead - slope
-    if not (abs(ahead) > off * -slope and rise > 0.0):
-        return 0.0
-    return min(1.0 + ahead * slope / (rise * rise), longest)
-
-
-def _iterate(
-    design: Any,
-    sign: Any,
-    share: Any,
-    known: Any,
-    strength: Any,
-    gram: Any,
-    start: Any,
-    rules: Any,
-    ends: Any,
-    matrix: Any,
-    lower: Any,
-    facts: Any,
-) -> Any:
-    """An iteration that needs no second thought, and nothing at all of any other.
-
-    1. The Hessian, and its factor; without one that rounding leaves alone: declined.
-    2. A step that is downhill and falls enough at once (Armijo); else declined.
-    3. Where the slope at its end says so, a longer or shorter one, if that is lower.
-
-    ``start`` is a look, and ``ends`` (2, ...) two more; ``rules`` the cutoff of the pivots, first
-    length, rounding of the value, share of the value that a step must promise to be stretched,
-    share of the slope left, longest step. ``facts`` are the slope along the step, and the pivot.
-    Which of the two looks is the end, -1 for declined, and how many there were.
-    """
-    size, first, second, last = strength.shape[0], ends[0], ends[1], start.shape[0] - 1
-    theta, at = start[last - 2 * size : last - size], slice(last - 2 * size, last - size)
-    gradient, ahead = start[last - size : last], first[last - size : last]
-    direction, length, value = np.empty(size), rules[1], start[last]
-    bend_at(design, share, strength, gram, start, matrix)  # 1
-    facts[1] = factorised(matrix, lower)
-    if not facts[1] > rules[0]:
-        return -1, 0
-    solved(lower, gradient, direction)
-    facts[0] = slope = inner_product(gradient, direction)
-    if not slope < 0.0:
-        return -1, 0
-    first[at] = theta + length * direction
-    look(design, sign, share, known, strength, first)  # 2
-    if not first[last] - (value + rules[2]) <= 1e-4 * length * slope:
-        return -1, 1
-    if not (length == 1.0 and -slope > rules[3] * abs(value)):
-        return 0, 1
-    length = better_length(inner_product(ahead, direction), slope, rules[4], rules[5])  # 3
-    if length == 0.0:
-        return 0, 1
-    second[at] = theta + length * direction
-    look(design, sign, share, known, strength, second)
-    return (1 if second[last] < first[last] else 0), 2
-
-
 def _look(design: Any, sign: Any, share: Any, known: Any, strength: Any, at: Any) -> None:
     """:func:`look`."""
     look(design, sign, share, known, strength, at)
@@ -265,4 +155,3 @@ LABELLED = entry(_labelled, "few_labelled")
 READY = entry(_ready, "few_ready")
 LOOK = entry(_look, "few_look")
 BENT = entry(_bent, "few_bent")
-ITERATE = entry(_iterate, "few_iterate")

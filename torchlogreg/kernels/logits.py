@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torchlogreg.few_rows import MOST, NEAR, FewRows
+from torchlogreg.few_rows import MOST, NEAR, FewRows, Labels
 from torchlogreg.kernels.interface import compiled
 from torchlogreg.kernels.strips import Array, as_array
 
@@ -35,16 +35,53 @@ class Place(NamedTuple):
     value: Tensor
 
 
+class Rules(NamedTuple):
+    """What an iteration is told; see :func:`torchlogreg.kernels.few_newton._iterate`.
+
+    Attributes
+    ----------
+    cutoff : float
+        Smallest pivot, as a share of its diagonal entry, that is more than rounding.
+    lr : float
+        Length of the first step tried.
+    rounding : float
+        Of the value, as a share of it.
+    early : float
+        Share of the value that a step must promise to be stretched.
+    off, longest : float
+        Share of the slope that must be left for it, and how far it may go.
+    corrections, enough : float
+        How many at most, and the share of the value that one must promise.
+    rare : float
+        Share of a class below which the intercept begins at its log-odds; 0 for never.
+    """
+
+    cutoff: float
+    lr: float
+    rounding: float
+    early: float
+    off: float
+    longest: float
+    corrections: float = 0.0
+    enough: float = 0.0
+    rare: float = 0.0
+
+
 class Iterated(NamedTuple):
-    """A Newton iteration: its end, how many looks it took, the matrix that it solved with, the
-    factor of that, and the slope along its step at the start and the smallest pivot, scalars."""
+    """A Newton iteration: its end, whether the first look was at its start, how many looks it took,
+    the matrix that it solved with, and the factor of that; where it began the value, the slope
+    along the step, and the smallest pivot, scalars; and the slope along the last correction where
+    that began, a number."""
 
     end: Place
+    fresh: bool
     looks: int
     matrix: Tensor
     lower: Tensor
+    value: Tensor
     slope: Tensor
     pivot: Tensor
+    last: float
 
 
 class Arrays(NamedTuple):
@@ -70,15 +107,11 @@ class Arrays(NamedTuple):
 
     @classmethod
     def of(
-        cls, design: Tensor, y: Tensor, sample_weight: Tensor, known: Array, strength: Array
-    ) -> Arrays | None:
-        """From rows (n, m), labels and weights (n,); None where a label is neither 0 nor 1."""
-        from torchlogreg.kernels.few_logits import LABELLED
-
-        sign = np.empty(len(y))
-        if not LABELLED(as_array(y), sign):
-            return None
-        return cls(design.numpy(), sign, sign, known, strength).reweighted(sample_weight)
+        cls, design: Tensor, labels: Labels, sample_weight: Tensor, known: Array, strength: Array
+    ) -> Arrays:
+        """From rows (n, m), their labels, and weights (n,)."""
+        share = as_array(sample_weight) / labels.sign.shape[0]
+        return cls(design.numpy(), labels.sign, share, known, strength)
 
     def reweighted(self, sample_weight: Tensor) -> Arrays:
         """The same rows under other weights (n,)."""
@@ -104,38 +137,51 @@ class Arrays(NamedTuple):
         return torch.from_numpy(matrix)
 
     def iterate(
-        self, start: Array, rules: tuple[float, ...], gram: Tensor | None
+        self, start: Array | Tensor, rules: Rules, gram: Tensor | None = None
     ) -> Iterated | None:
         """One iteration; None where it is not an ordinary one.
 
         Parameters
         ----------
-        start : array
-            Of a :class:`Place`.
-        rules : six numbers
-            See :func:`torchlogreg.kernels.few_logits._iterate`.
+        start : array, or Tensor of shape (P,)
+            Of a :class:`Place`, or parameters that nobody has looked at.
+        rules : Rules
         gram : Tensor, shape (m, m), or None
             Of the columns, if all rows have the same weight.
         """
-        from torchlogreg.kernels.few_logits import ITERATE
+        from torchlogreg.kernels.few_newton import ITERATE
 
         n, size = self.sign.shape[0], self.strength.shape[0]
-        ends, facts = np.empty((2, start.shape[0])), np.empty(2)
-        matrix, lower = np.empty((size, size)), np.empty((size, size))
-        even = gram is not None and not self.known.shape[0]
-        even = even and not np.count_nonzero(start[4 * n : 4 * n + size])
-        known = gram.numpy() if gram is not None and even else NOTHING
-        which, looks = ITERATE(*self, known, start, rules, ends, matrix, lower, facts)
+        length, fresh = 4 * n + 2 * size + 1, isinstance(start, Tensor)
+        if isinstance(start, Tensor):
+            at, start = as_array(start), np.empty(length)
+            start[4 * n : 4 * n + size] = at
+        ends, facts, solved = np.empty((3, length)), np.empty(4), np.empty((2, size, size))
+        known = NOTHING if gram is None or self.known.shape[0] else gram.numpy()
+        which, looks = ITERATE(*self, known, fresh, start, tuple(rules), ends, *solved, facts)
         if which < 0:
             return None
-        solved = torch.from_numpy(matrix), torch.from_numpy(lower)
-        return Iterated(self.place(ends[which]), looks, *solved, *torch.from_numpy(facts).unbind())
+        (matrix, lower), scalars = torch.from_numpy(solved).unbind(), torch.from_numpy(facts)
+        value, slope, pivot, _ = scalars.unbind()
+        end, last = self.place(ends[which]), float(facts[3])
+        return Iterated(end, fresh, looks, matrix, lower, value, slope, pivot, last)
 
     def place(self, array: Array) -> Place:
         """The same with its views."""
         n, size = self.sign.shape[0], self.strength.shape[0]
         parts = torch.from_numpy(array).split_with_sizes((n, n, n, n, size, size, 1))
         return Place(array, *parts)
+
+
+def few_labels(y: Tensor) -> Labels | None:
+    """Labels (n,) of such rows; None where one is neither 0 nor 1, or not in double precision."""
+    if y.dtype != torch.float64 or y.ndim != 1 or y.device.type != "cpu" or y.requires_grad:
+        return None
+    from torchlogreg.kernels.few_logits import LABELLED
+
+    sign = np.empty(y.shape[0])
+    ones = LABELLED(as_array(y), sign)
+    return None if ones < 0 else Labels(y, y._version, sign, 0 < ones < y.shape[0])
 
 
 def few_rows(X: Tensor, *, most: int = MOST) -> FewRows | None:

@@ -16,7 +16,7 @@ from torchlogreg.kernels.grams import (
     squares_available,
 )
 from torchlogreg.kernels.interface import DTYPES, KINDS, SMALLEST, evaluate, installed
-from torchlogreg.kernels.logits import Arrays, few_rows
+from torchlogreg.kernels.logits import Arrays, Rules, few_labels, few_rows
 from torchlogreg.kernels.pulling import pulled
 from torchlogreg.kernels.residual import residual_available, residual_sums
 from torchlogreg.kernels.turning import turned_sums
@@ -78,8 +78,9 @@ def _prepare_logits(X: Tensor) -> None:
     few = few_rows(X)
     if few is None:
         return
-    arrays = Arrays.of(few.design, few.ones, few.ones, np.empty(0), np.ones(1))
-    if arrays is not None:
+    labels = few_labels(few.ones)
+    if labels is not None:
+        arrays = Arrays.of(few.design, labels, few.ones, np.empty(0), np.ones(1))
         at = arrays.look(X.new_zeros(1))
         arrays.curvature(at.u)
-        arrays.iterate(at.array, (1.0,) * 6, None)
+        arrays.iterate(at.theta, Rules(1e-15, 1.0, 0.0, 0.0, 0.0, 1.0))

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from torchlogreg.optim.choose import AUTO, Choice, choose, choose_for, loosen
+from torchlogreg.optim.choose import AUTO, Choice, attune, choose, choose_for
 from torchlogreg.optim.coordinate_newton import CoordinateNewton
 from torchlogreg.optim.dual_coordinate import DualCoordinate
 from torchlogreg.optim.lbfgs import LBFGS
@@ -48,9 +48,9 @@ __all__ = [
     "ProximalNewton",
     "SubsampledNewton",
     "alpha_max",
+    "attune",
     "choose",
     "choose_for",
-    "loosen",
     "resolve",
 ]
 

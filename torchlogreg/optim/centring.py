@@ -78,6 +78,16 @@ class Centred:
         return known
 
 
+def looked_at(closure: Closure, memory: Centred | None) -> Centred:
+    """Which columns are far from zero; what the last call gave, if it was of the same rows."""
+    batch, few = closure.batch, closure.batch.few
+    if memory is not None and memory.X is batch.X:
+        return memory
+    if few is not None and few.near and few.holds(batch.X):
+        return Centred(batch.X, None)
+    return Centred.of(batch.X, closure.objective.units(closure.data).columns, rows=batch)
+
+
 @contextmanager
 def near_zero(closure: Closure, memory: Centred | None) -> Iterator[tuple[Closure, Centred]]:
     """A closure whose columns are near zero, and the model to go with it, until the end.
@@ -93,13 +103,7 @@ def near_zero(closure: Closure, memory: Centred | None) -> Iterator[tuple[Closur
     (Closure, Centred)
         ``closure`` itself where no column is far from zero, or no trained intercept can take part.
     """
-    model, batch = closure.objective.model, closure.batch
-    few = batch.few
-    if few is not None and few.near and few.holds(batch.X):
-        memory = Centred(batch.X, None)
-    elif memory is None or memory.X is not batch.X:
-        size = closure.objective.units(closure.data).columns
-        memory = Centred.of(batch.X, size, rows=batch)
+    model, batch, memory = closure.objective.model, closure.batch, looked_at(closure, memory)
     if memory.centre is None or not _can_move(model):
         yield closure, memory
         return

@@ -7,11 +7,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from torchlogreg.kernels.logits import Rules
 from torchlogreg.objective import Closure
+from torchlogreg.optim.corrections import Corrections
 from torchlogreg.optim.factor import Factor
-from torchlogreg.optim.intercept import begins_at_the_share
+from torchlogreg.optim.intercept import RARE
 from torchlogreg.optim.line_search import LONGEST, OFF
-from torchlogreg.optim.trials import Trial, Trials
+from torchlogreg.optim.trials import set_
+from torchlogreg.small import flat
 from torchlogreg.small_compiled import SmallCompiled
 
 EARLY = 1e-6
@@ -21,7 +24,8 @@ EARLY = 1e-6
 class Iteration(NamedTuple):
     """What an iteration knew before its step: smooth value, slope along the step, curvature.
 
-    ``size`` and ``promised`` are the absolute values of the first two, as floats.
+    ``size`` and ``promised`` are the absolute values of the first two, as floats; after
+    corrections, ``promised`` is that of the last one.
     """
 
     value: Tensor
@@ -31,11 +35,11 @@ class Iteration(NamedTuple):
     promised: float
 
 
-def ordinary(closure: Closure, lr: float) -> Iteration | None:
+def ordinary(closure: Closure, lr: float, corrections: Corrections) -> Iteration | None:
     """An iteration of few rows in one compiled call, if nothing about it is out of the ordinary.
 
-    It is if there is a class so rare that the intercept has to move first, if rounding has a say in
-    a pivot, or if the step must be shortened: then nothing was moved, and the general way is taken.
+    It is if rounding has a say in a pivot, or if the step must be shortened: then nothing was
+    moved, and the general way is taken.
 
     Parameters
     ----------
@@ -43,24 +47,23 @@ def ordinary(closure: Closure, lr: float) -> Iteration | None:
         Its parameters are moved.
     lr : float
         First step tried.
+    corrections : Corrections
     """
     objective, batch = closure.objective, closure.batch
     small = objective.few(batch) if batch is closure.data else None
     if not isinstance(small, SmallCompiled):
         return None
-    last = objective.evaluate(batch, keep=True)
-    found, logits = last.found, last.logits
-    if logits is None or begins_at_the_share(closure, found):
-        return None
-    value, eps = float(found.value), torch.finfo(found.gradient.dtype).eps
-    cutoff = 10 * found.gradient.shape[0] * eps
-    rules = (cutoff, float(lr), float(closure.rounding(value)), EARLY, OFF, LONGEST)
-    done = small.iterate(closure.params, found, logits, rules)
+    theta, last = flat(closure.params), objective.known(batch)
+    cutoff = 10 * theta.shape[0] * torch.finfo(theta.dtype).eps
+    rare = 0.0 if objective.model.bias is None else RARE
+    steps = float(lr), float(closure.rounding(1.0)), EARLY, OFF, LONGEST, *corrections, rare
+    done = small.iterate(theta, last and last.found, Rules(cutoff, *steps))
     if done is None:
         return None
-    objective.evaluations += 1 + done.looks
+    objective.evaluations += done.looks + (0 if done.fresh else 1)
     objective.rows_read += len(batch) * done.looks
-    look = small.seen(done.end)
-    Trials(closure).stay(Trial(look.theta, 0.0, look.gradient, look))
+    look, remembered = small.seen(done.end), objective.remembered
+    at = set_(closure.params, look.theta)
+    remembered.keep(batch, objective.penalty, small.found(look), look.logits, at)
     factor = Factor.of_cholesky(done.matrix, done.lower, done.pivot)
-    return Iteration(found.value, done.slope, factor, abs(value), -float(done.slope))
+    return Iteration(done.value, done.slope, factor, abs(float(done.value)), -done.last)

@@ -111,7 +111,7 @@ def stretched(trials: Trials, start: Trial, end: Trial, direction: Tensor, slope
     rise = ahead - slope
     if not (abs(ahead) > OFF * -slope and rise > 0):
         return end
-    length = min(1 + ahead * slope / rise**2, LONGEST)
+    length = min(1 + ahead / rise * (slope / rise), LONGEST)
     further = trials.at(torch.add(start.theta, direction, alpha=length))
     return further if further.value < end.value else end
 

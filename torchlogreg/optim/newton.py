@@ -12,13 +12,14 @@ from torch.optim import Optimizer
 from torchlogreg.base import Model
 from torchlogreg.data import Batch
 from torchlogreg.objective import Closure
-from torchlogreg.optim.centring import Centred, near_zero
+from torchlogreg.optim.centring import Centred, looked_at, near_zero
+from torchlogreg.optim.corrections import Corrections, corrected
 from torchlogreg.optim.factor import Factor
 from torchlogreg.optim.intercept import at_the_share_
 from torchlogreg.optim.iteration import EARLY, Iteration, ordinary
 from torchlogreg.optim.line_search import downhill, search, steepest, stretched
 from torchlogreg.optim.polish import DependentError, can_polish, polish_
-from torchlogreg.optim.requirements import our_closure
+from torchlogreg.optim.requirements import checked_rough, our_closure
 from torchlogreg.optim.settling import CLOSE, SETTLED, Pace, Settled
 from torchlogreg.optim.shifts import Shifts
 from torchlogreg.optim.stepping import quiet_step
@@ -41,6 +42,9 @@ DEAR, FAST = 2**25, 0.1
 rate at which steps must have shrunk for its factor to be used again."""
 
 
+NONE = Corrections()
+
+
 class Newton(Optimizer):
     """Damped Newton with Armijo backtracking; one ``step`` is one iteration.
 
@@ -55,13 +59,17 @@ class Newton(Optimizer):
     5. Far from the optimum a whole step is mostly too short, for the curvature falls along it. It
        is stretched to where slope and curvature at its ends say that the slope vanishes, if the
        objective is lower there: two iterations then do what four did.
-    6. Near the optimum of a penalised objective with many parameters the factor is kept: each step
+    6. ``corrections``, if asked for: steps of BFGS about the factor, which learns from each of them
+       and from the step before how the curvature has changed. Each takes one pass instead of a
+       Hessian, and the first three or four gain more digits than that one would.
+    7. Near the optimum of a penalised objective with many parameters the factor is kept: each step
        then gains as many digits as the one before has shown, and takes no Hessian.
 
     Columns far from zero (years, time stamps) are worked on as differences from their middle, in a
     copy of ``X`` made once; see :mod:`torchlogreg.optim.centring`. At the end, where a pivot says
-    that rounding has cost digits, a correction in doubled precision restores them; see
-    :mod:`torchlogreg.optim.polish`. Steps that no parameter would show are not made.
+    that rounding has cost digits, a correction in doubled precision restores them, unless ``rough``
+    asks for fewer; see :mod:`torchlogreg.optim.polish`. Steps that no parameter would show are not
+    made.
 
     Parameters
     ----------
@@ -71,6 +79,11 @@ class Newton(Optimizer):
         First step tried, ``> 0``; 1 is Newton's own.
     damping : float
         Added to the unit diagonal of the scaled matrix (Levenberg-Marquardt), ``>= 0``.
+    corrections : int
+        Most steps of BFGS in an iteration, ``>= 0``; 0 is Newton's method itself. ``fit`` asks for
+        some where it chooses Newton.
+    rough : float
+        Relative error that is small enough, ``>= 0``: no correction goes further.
 
     Attributes
     ----------
@@ -85,13 +98,14 @@ class Newton(Optimizer):
     Raises
     ------
     ValueError
-        If ``lr`` or ``damping`` is out of range.
+        If ``lr``, ``damping``, ``corrections`` or ``rough`` is out of range.
     TypeError
         In ``step``, if the closure is not one of :class:`torchlogreg.objective.Closure`.
 
     References
     ----------
-    Nelder and Wedderburn, Generalized linear models, J. R. Stat. Soc. A 135 (1972).
+    Nelder and Wedderburn, Generalized linear models, J. R. Stat. Soc. A 135 (1972); on several
+    steps for each Hessian Shamanskii, A modification of Newton's method, Ukr. Math. J. 19 (1967).
     """
 
     needs_full_batch = True
@@ -106,11 +120,19 @@ class Newton(Optimizer):
     last: Iteration | None = None
 
     def __init__(
-        self, params: Iterable[nn.Parameter], lr: float = 1.0, damping: float = 0.0
+        self,
+        params: Iterable[nn.Parameter],
+        lr: float = 1.0,
+        damping: float = 0.0,
+        corrections: int = 0,
+        rough: float = 0.0,
     ) -> None:
         if not lr > 0 or not damping >= 0:
             raise ValueError(f"Newton needs lr > 0 and damping >= 0, not {lr=}, {damping=}")
+        if isinstance(corrections, bool) or not isinstance(corrections, int) or corrections < 0:
+            raise ValueError(f"Newton needs a whole number of {corrections=}, 0 or more")
         super().__init__(params, {"lr": lr, "damping": damping})
+        self.corrections, self.rough = corrections, checked_rough(rough)
 
     @quiet_step
     def step(self, closure: Any = None) -> Tensor:  # type: ignore[override]
@@ -118,13 +140,15 @@ class Newton(Optimizer):
         asked = our_closure(closure, self)
         if self._settled is not None and self._settled.holds(asked):
             return asked.look()
-        group, memory = self.param_groups[0], self._memory
-        factor = self._kept(asked)  # 6
-        if memory is not None and memory.X is asked.batch.X and memory.centre is None:
-            done = newton_iteration(asked, group["lr"], group["damping"], factor)
+        group = self.param_groups[0]
+        factor = self._kept(asked)  # 7
+        rules = group["lr"], group["damping"], factor, Corrections(self.corrections, self.rough**2)
+        self._memory = memory = looked_at(asked, self._memory)
+        if memory.centre is None:
+            done = newton_iteration(asked, *rules)
         else:
             with near_zero(asked, memory) as (near, self._memory):
-                done = newton_iteration(near, group["lr"], group["damping"], factor)
+                done = newton_iteration(near, *rules)
         self.last = None if group["damping"] else done
         self.exhausted = self._finish(asked, done)
         self._settled = Settled.here(asked) if self.exhausted else None
@@ -149,7 +173,7 @@ class Newton(Optimizer):
         self.pivot = done.factor.pivot
         worth = self.pivot < ILL and (pace.left <= CLOSE or pace.rate > 0.5)
         hopeless = self._dependent is closure.batch
-        if worth and not hopeless and can_polish(closure.objective, closure.batch):
+        if worth and not (hopeless or self.rough) and can_polish(closure.objective, closure.batch):
             try:
                 return polish_(closure.objective, closure.batch)
             except DependentError:
@@ -158,7 +182,11 @@ class Newton(Optimizer):
 
 
 def newton_iteration(
-    closure: Closure, lr: float = 1.0, damping: float = 0.0, factor: Factor | None = None
+    closure: Closure,
+    lr: float = 1.0,
+    damping: float = 0.0,
+    factor: Factor | None = None,
+    corrections: Corrections = NONE,
 ) -> Iteration:
     """One iteration; see :class:`Newton`.
 
@@ -170,9 +198,10 @@ def newton_iteration(
         As in :class:`Newton`.
     factor : Factor, optional
         Of the matrix at a point near by, to be used instead of the one here.
+    corrections : Corrections
     """
     if factor is None and not damping:
-        done = ordinary(closure, lr)
+        done = ordinary(closure, lr, corrections)
         if done is not None:
             return done
     shifts, idle = Shifts.of(closure.objective), None
@@ -186,11 +215,10 @@ def newton_iteration(
             matrix[:, idle] = 0
         factor = Factor(matrix if shifts is None else shifts.anchored(matrix), damping)
     else:
-        found = closure.found()  # 6
+        found = closure.found()  # 7
     gradient = found.gradient
-    direction = factor.solve(gradient if idle is None else gradient * ~idle).neg_()  # 3
-    if shifts is not None:
-        direction = shifts.centred(direction)
+    solve = factor.solve if shifts is None else shifts.within(factor.solve)
+    direction = solve(gradient if idle is None else gradient * ~idle).neg_()  # 3
     slope = torch.dot(gradient, direction)
     value, fall = float(found.value), float(slope)
     done = Iteration(found.value, slope, factor, abs(value), abs(fall))
@@ -208,6 +236,9 @@ def newton_iteration(
     elif length == lr == 1 and -fall > EARLY * abs(value):
         end = stretched(trials, start, end, direction, fall)  # 5
     trials.stay(end)
+    if length > 0 and idle is None and corrections.most:  # 6
+        promised = corrected(closure, solve, start, end, corrections)
+        done = done if promised is None else done._replace(promised=promised)
     return done
 
 

@@ -47,12 +47,15 @@ class Moved(NamedTuple):
     left : float
         Square of that length after the step, over the value: twice the relative distance to the
         minimum, as far as the base knows.
+    promised : float
+        Slope along the step where it began, without its sign.
     """
 
     accepted: bool
     tries: int
     contraction: float
     left: float
+    promised: float
 
 
 class QuasiNewton:
@@ -82,8 +85,19 @@ class QuasiNewton:
             found = found + (share - torch.dot(pair.change, found) / pair.product) * pair.step
         return -found
 
-    def descend(self, closure: Closure, tries: int = 20) -> Moved:
-        """One iteration, in place.
+    def learn(self, step: Tensor, change: Tensor) -> None:
+        """One more pair, (P,) each, unless it has no curvature."""
+        rows = torch.stack((step, change))
+        (size, product), (_, bent) = (rows @ rows.T).tolist()
+        self._keep(Pair(step, change, product), size * bent)
+
+    def _keep(self, pair: Pair, squares: float) -> None:
+        """One more pair, if rounding is not all of it; ``squares`` of its lengths."""
+        if pair.product > torch.finfo(pair.step.dtype).eps * math.sqrt(squares):
+            self.pairs = [*self.pairs[1 - self.n_pairs :], pair]
+
+    def descend(self, closure: Closure, tries: int = 20, enough: float | None = None) -> Moved:
+        """One iteration, in place; none if it promises no more than that share of the value.
 
         1. Direction; steepest descent in the metric of the base if the pairs give none.
         2. The whole step first, with its gradient; then, by values, the minimum of the parabola
@@ -101,6 +115,8 @@ class QuasiNewton:
         slope, before, value = torch.cat((known, found.value.view(1))).tolist()
         if not slope < 0:  # NaN is no direction either
             direction, slope = -based, -before
+        if enough is not None and not -slope > enough * abs(value):
+            return Moved(False, 0, math.inf, math.inf, 0.0)
         start = flat(closure.params)
         rounding, length = closure.rounding(value), 1.0
         for attempt in range(1, tries + 1):  # 2
@@ -112,16 +128,16 @@ class QuasiNewton:
             length *= _shorter(change, length * slope)
         else:
             set_(closure.params, start)
-            return Moved(False, tries, math.inf, math.inf)
+            return Moved(False, tries, math.inf, math.inf, max(-slope, 0.0))
         after = closure.gradient()  # 3; free unless a shorter step was taken
         step, bend = length * direction, after - gradient
         rows = torch.stack((step, bend, after))
         others = torch.stack((step, bend, self.solve(after)))
         (size, product, _), (_, bent, _), (*_, left) = (rows @ others.T).tolist()
-        if product > torch.finfo(step.dtype).eps * math.sqrt(size * bent):
-            self.pairs = [*self.pairs[1 - self.n_pairs :], Pair(step, bend, product)]
+        self._keep(Pair(step, bend, product), size * bent)
         left = max(left, 0.0)
-        return Moved(True, attempt, math.sqrt(_share(left, before)), _share(left, abs(value)))
+        contraction, share = math.sqrt(_share(left, before)), _share(left, abs(value))
+        return Moved(True, attempt, contraction, share, max(-length * slope, 0.0))
 
 
 def _share(part: float, whole: float) -> float:

@@ -14,6 +14,8 @@ classes taken off.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -64,6 +66,10 @@ class Shifts:
             same = part.view(K, p, K, p).diagonal(dim1=1, dim2=3)  # (K, K, p)
             same += own.unsqueeze(1) * share.unsqueeze(0)
         return matrix
+
+    def within(self, solve: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        """Solutions (P,) without their shifts."""
+        return lambda vector: self.centred(solve(vector))
 
     def centred(self, step: Tensor) -> Tensor:
         """``step`` (P,) without its shift, in place."""

@@ -70,13 +70,14 @@ class Trials:
 
 def set_(params: list[nn.Parameter], values: Tensor) -> list[Tensor]:
     """Set ``params`` to flat ``values`` (P,); the parts of these, in the shapes of those."""
-    start, parts = 0, []
-    for p in params:
-        size = p.numel()
-        part = values[start : start + size].view_as(p)  # a third of what view(p.shape) takes
+    parts = [
+        part.view_as(p)  # a third of what view(p.shape) takes
+        for part, p in zip(
+            values.split_with_sizes([p.numel() for p in params]), params, strict=True
+        )
+    ]
+    for p, part in zip(params, parts, strict=True):
         p.copy_(part)
-        parts.append(part)
-        start += size
     return parts
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -44,22 +45,21 @@ def solver(data: Data, optimizer: str | None) -> Solve:
     # As after kernels.prepare(), which would compile all of them; workers go on to other problems.
     few = spec.kind == "logistic" and spec.n * spec.p <= MOST and not spec.loop
     kernels.SMALLEST.set(0 if few else kernels.LARGE)
+    new_model, penalty = models(spec, dtype), penalties(spec)
+    if spec.loop:
+        return lambda setting: loop(data, optimizer, new_model, penalty)
 
     def solve(setting: Setting) -> Answer:
-        if spec.loop:
-            return loop(data, optimizer)
-        model = new_model(spec, dtype)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            result = fit(
-                model,
-                X,
-                y,
-                optimizer=optimizer,
-                penalty=penalty(spec),
-                tol=setting["tol"],
-                max_epochs=MOST_EPOCHS,
-            )
+        model = new_model()
+        result = fit(
+            model,
+            X,
+            y,
+            optimizer=optimizer,
+            penalty=penalty(),
+            tol=setting["tol"],
+            max_epochs=MOST_EPOCHS,
+        )
         errors = standard_errors(model, X, y) if spec.errors else None
         return Answer(
             *parameters(model),
@@ -72,32 +72,32 @@ def solver(data: Data, optimizer: str | None) -> Solve:
     return solve
 
 
-def penalty(spec: Spec) -> Any:
-    """The penalty of a problem."""
+def penalties(spec: Spec) -> Callable[[], Any]:
+    """What makes the penalty of a problem."""
     from torchlogreg.penalties import L1, L2
 
     if spec.l1:
-        return L1(spec.l1)
-    return L2(spec.l2) if spec.l2 else None
+        return partial(L1, spec.l1)
+    return partial(L2, spec.l2) if spec.l2 else lambda: None
 
 
-def new_model(spec: Spec, dtype: Any) -> Any:
-    """An untrained model."""
+def models(spec: Spec, dtype: Any) -> Callable[[], Any]:
+    """What makes an untrained model."""
     from torchlogreg import LinearRegression, LogisticRegression, SoftmaxRegression
 
     here = {"bias": spec.intercept, "dtype": dtype}
     if spec.kind == "softmax":
-        return SoftmaxRegression(spec.p, spec.k, **here)
+        return partial(SoftmaxRegression, spec.p, spec.k, **here)
     family = LinearRegression if spec.kind == "linear" else LogisticRegression
-    return family(spec.p, **here)
+    return partial(family, spec.p, **here)
 
 
 def parameters(model: Any) -> tuple[np.ndarray, np.ndarray]:
     """Weight (r, p) and intercepts (r,), float64."""
-    weight = model.weight.detach().cpu().double().numpy()
+    weight = np.asarray(model.weight.numpy(force=True), dtype=float)
     if model.bias is None:
         return weight, np.zeros(len(weight))
-    return weight, model.bias.detach().cpu().double().numpy()
+    return weight, np.asarray(model.bias.numpy(force=True), dtype=float)
 
 
 def standard_errors(model: Any, X: Any, y: Any) -> np.ndarray | None:
@@ -111,7 +111,12 @@ def standard_errors(model: Any, X: Any, y: Any) -> np.ndarray | None:
     return np.roll(errors, -1)
 
 
-def loop(data: Data, optimizer: str | None) -> Answer:
+def loop(
+    data: Data,
+    optimizer: str | None,
+    new_model: Callable[[], Any],
+    penalty: Callable[[], Any],
+) -> Answer:
     """The cost logger: 200 iterations, the cost after each; weights as its page has them."""
     import torch
 
@@ -123,14 +128,14 @@ def loop(data: Data, optimizer: str | None) -> Answer:
         def on_epoch_end(self, state: Any) -> None:
             costs.append(state.value)
 
-    model = new_model(data.spec, torch.float64)
+    model = new_model()
     weighting = ClassMean(BoostMisclassified()) if data.spec.loop == "weighted" else None
     result = fit(
         model,
         data.X,
         data.y,
         optimizer=optimizer,
-        penalty=penalty(data.spec),
+        penalty=penalty(),
         weighting=weighting,
         max_epochs=ITERATIONS,
         tol=0,
