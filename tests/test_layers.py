@@ -22,7 +22,7 @@ LAYERS: list[str] = [
     "columns compressed cumulative data datasets distributed "
     "disk double_double double_double_functions few_rows finite formulas headings history "
     "log_determinant losses meter pages parquet penalties readers sample_weights sparse "
-    "sparse_inputs targets tensors threads untrusted whole_files",
+    "hard_labels sparse_inputs targets tensors threads untrusted whole_files",
     "analytic audit autograd_pass base closed_form combinators configuration export "
     "models saving units weighting",
     "class_curvature curvature design gram inputs jeffreys kernels levels moments names objective "

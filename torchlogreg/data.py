@@ -13,6 +13,7 @@ from torchlogreg import distributed
 from torchlogreg.disk import mapped as mapping
 from torchlogreg.disk.mapped import Rooms
 from torchlogreg.few_rows import FewRows
+from torchlogreg.hard_labels import Labels
 from torchlogreg.meter import passed
 from torchlogreg.pages import empty
 from torchlogreg.sparse import is_sparse, row_width
@@ -51,6 +52,10 @@ class Batch:
         Where ``X`` stays on disk: what is made of its rows then does, too.
     few : FewRows or None
         What one product said of few rows, on one process; see :mod:`torchlogreg.few_rows`.
+    ones : Tensor, shape (n,), or None
+        Weights that are known to be all one.
+    labels : Labels or None
+        What a kernel has seen of ``y``.
     """
 
     X: Tensor
@@ -62,6 +67,18 @@ class Batch:
     total: int | None = None
     rooms: Rooms | None = None
     few: FewRows | None = None
+    ones: Tensor | None = None
+    labels: Labels | None = None
+
+    @property
+    def even(self) -> bool:
+        """Whether all weights are known to be one."""
+        return self.ones is self.sample_weight
+
+    @property
+    def hard(self) -> Labels | None:
+        """What is known of ``y``, if nobody has changed it since."""
+        return self.labels if self.labels is not None and self.labels.holds(self.y) else None
 
     @property
     def n(self) -> int:

@@ -8,9 +8,8 @@ probabilities are one half, four times the curvature of the binary logit.
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,30 +25,6 @@ zeros fill the last tile of twelve."""
 NEAR = 0.9
 """A span is at least two standard deviations, and the middle within half a span of the mean: a mean
 of less than three standard deviations, or 0.94 of the size, is a middle of less than two spans."""
-
-
-class Labels(NamedTuple):
-    """Labels that are all 0 or 1.
-
-    Attributes
-    ----------
-    y : Tensor, shape (n,)
-    version : int
-        Of ``y`` then.
-    sign : array, shape (n,)
-        ``1 - 2 y``.
-    both : bool
-        Whether there are rows of either class.
-    """
-
-    y: Tensor
-    version: int
-    sign: np.ndarray[Any, Any]
-    both: bool
-
-    def holds(self, y: Tensor) -> bool:
-        """Whether these are ``y``, which nobody has changed since."""
-        return self.y is y and self.version == y._version
 
 
 class FewRows(NamedTuple):
@@ -71,8 +46,6 @@ class FewRows(NamedTuple):
         Whether means prove that no column is far from zero; see :mod:`torchlogreg.optim.centring`.
     compiled : bool
         Whether compiled kernels made this, and go on with it: :mod:`torchlogreg.small_compiled`.
-    labels : Labels or None
-        Of these rows, where compiled kernels have seen them.
     """
 
     X: Tensor
@@ -83,7 +56,6 @@ class FewRows(NamedTuple):
     ones: Tensor
     near: bool
     compiled: bool = False
-    labels: Labels | None = None
 
     @classmethod
     def of(cls, X: Tensor) -> FewRows | None:

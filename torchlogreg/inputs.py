@@ -16,7 +16,7 @@ from torchlogreg.data import Batch
 from torchlogreg.disk.mapped import Rooms, is_mapped
 from torchlogreg.few_rows import MOST, FewRows
 from torchlogreg.finite import BLOCK, NotFiniteError, finite_rows, refuse_not_finite
-from torchlogreg.kernels import few_labels, few_rows, squares_available, threads_of_looks
+from torchlogreg.kernels import few_rows, squares_available, threads_of_looks
 from torchlogreg.models import LogisticRegression
 from torchlogreg.one_class import refuse_one_class
 from torchlogreg.sample_weights import checked_weights, mean_one_on
@@ -120,20 +120,24 @@ def _with_the_rest(
     y = as_tensor(y, "the target", like.device).detach()
     if len(y) != n:
         raise ValueError(f"X has {n} rows, but the target has {len(y)}; they must match")
-    labels = few_labels(y) if few and few[0].compiled else None
-    if labels is not None:
-        few[0] = few[0]._replace(labels=labels)
-    else:
+    labels, made = None, few[0] if few else None
+    if type(model) is LogisticRegression and rooms is None and kernels.compiled(X):
+        labels = kernels.labels_of(y, signs=made is not None)
+    if labels is None:
         y = _target(model, y, rooms) if own_target else finite_rows(y, "the target")
     if y.is_floating_point():
         y = y.to(like.dtype)
     offset = None if offset is None else _as_offset(offset, n, like)
-    if sample_weight is None and few and rooms is None:
-        return Batch(X, y, few[0].ones, offset, squares=squares, few=few[0])
-    known = (*few, None)[0]
-    data = Batch(X, y, like.detach(), offset, squares=squares, rooms=rooms, few=known)
-    if sample_weight is None:
-        return replace(data, sample_weight=data.room().fill_(1.0))
+    even = sample_weight is None
+    ones = made.ones if even and made is not None and rooms is None else None
+    weights = like.detach() if ones is None else ones
+    known = None, squares, None, rooms, made, ones, labels
+    data = Batch(X, y, weights, offset, *known)
+    if ones is not None:
+        return data
+    if even:
+        ones = data.room().fill_(1.0)
+        return replace(data, sample_weight=ones, ones=ones)
     weights = as_tensor(sample_weight, "sample_weight", like.device).detach()
     weights = checked_weights(weights, n, "sample_weight")
     weights = weights if weights.is_floating_point() else weights.to(like.dtype)

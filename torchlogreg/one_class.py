@@ -16,9 +16,8 @@ def refuse_one_class(model: Model, data: Batch) -> None:
     ValueError
         If all rows with weight have one hard label.
     """
-    y, weights, few = data.y, data.sample_weight, data.few
-    labels = None if few is None or weights is not few.ones else few.labels
-    if labels is not None and labels.both and labels.holds(y):
+    y, weights, labels = data.y, data.sample_weight, data.hard
+    if labels is not None and labels.both and data.even and data.total is None:
         return
     if model.n_classes is None or y.ndim == 2:
         return

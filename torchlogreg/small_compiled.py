@@ -16,7 +16,7 @@ from torch import Tensor
 
 from torchlogreg.base import Model
 from torchlogreg.data import Batch
-from torchlogreg.kernels.logits import Arrays, Iterated, Place, Rules, few_labels
+from torchlogreg.kernels.logits import Arrays, Iterated, Place, Rules, labels_of
 from torchlogreg.kernels.strips import as_array
 from torchlogreg.losses import Loss
 from torchlogreg.passes import Found
@@ -61,8 +61,9 @@ class SmallCompiled:
             return None
         if not suits(model, loss, penalty, batch):
             return None
-        labels = few.labels if few.labels is not None and few.labels.holds(batch.y) else None
-        labels = labels or few_labels(batch.y)
+        labels = batch.hard
+        if labels is None or not len(labels.sign):
+            labels = labels_of(batch.y, signs=True)
         if labels is None:
             return None
         strength = np.zeros(p + (model.bias is not None))

@@ -21,7 +21,7 @@ from torchlogreg.disk import mapped
 from torchlogreg.untrusted import one_line
 
 PLAIN = (bool, int, float, str, type(None))
-METHODS = ("solve",)
+METHODS = ("solve", "base")
 """Bound methods that may be kept: of an object that is kept itself."""
 
 

@@ -110,7 +110,7 @@ class Problem:
     @cached_property
     def all_count(self) -> bool:
         """Whether every row has weight."""
-        return float(self.data.sample_weight.amin()) > 0
+        return self.data.even or float(self.data.sample_weight.amin()) > 0
 
     @cached_property
     def factor(self) -> Floats | None:

@@ -29,10 +29,11 @@ from torchlogreg.kernels.interface import (
     SMALLEST,
     Sums,
     available,
+    compiled,
     evaluate,
     for_parts_of,
 )
-from torchlogreg.kernels.logits import Arrays, few_labels, few_rows
+from torchlogreg.kernels.logits import Arrays, few_rows, labels_of
 from torchlogreg.kernels.preparing import prepare
 from torchlogreg.kernels.pulling import pulled, pulled_available
 from torchlogreg.kernels.residual import residual_available, residual_sums
@@ -46,10 +47,10 @@ __all__ = [
     "column_squares",
     "columns",
     "columns_available",
+    "compiled",
     "curvature",
     "curvature_available",
     "evaluate",
-    "few_labels",
     "few_rows",
     "for_parts_of",
     "gradient_products",
@@ -57,6 +58,7 @@ __all__ = [
     "gram_and_right",
     "gram_and_totals",
     "gram_available",
+    "labels_of",
     "logit_sums",
     "logit_sums_available",
     "prepare",

@@ -55,10 +55,11 @@ def _ready(X: Any, near: float, design: Any, gram: Any, sizes: Any) -> Any:
 
 
 def _labelled(y: Any, sign: Any) -> int:
-    """Fill ``sign`` (n,); how many labels are 1, -1 if one is neither 0 nor 1."""
+    """Fill ``sign`` (n,) or (0,); how many labels are 1, -1 if one is neither 0 nor 1."""
     odd = ones = 0
-    for i in range(y.shape[0]):
+    for i in range(sign.shape[0]):
         sign[i] = 1.0 - 2.0 * y[i]
+    for i in range(y.shape[0]):
         ones += y[i] == 1.0
         odd += not (y[i] == 0.0 or y[i] == 1.0)
     return -1 if odd else ones

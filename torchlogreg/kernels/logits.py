@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torchlogreg.few_rows import MOST, NEAR, FewRows, Labels
+from torchlogreg.few_rows import MOST, NEAR, FewRows
+from torchlogreg.hard_labels import Labels
 from torchlogreg.kernels.interface import compiled
 from torchlogreg.kernels.strips import Array, as_array
 
@@ -173,15 +174,28 @@ class Arrays(NamedTuple):
         return Place(array, *parts)
 
 
-def few_labels(y: Tensor) -> Labels | None:
-    """Labels (n,) of such rows; None where one is neither 0 nor 1, or not in double precision."""
+def labels_of(y: Tensor, *, signs: bool) -> Labels | None:
+    """What there is to know of labels (n,), in one read.
+
+    Parameters
+    ----------
+    y : Tensor, shape (n,)
+    signs : bool
+        Whether ``sign`` is wanted.
+
+    Returns
+    -------
+    Labels or None
+        None where one is neither 0 nor 1, or they are not in double precision, on the CPU.
+    """
     if y.dtype != torch.float64 or y.ndim != 1 or y.device.type != "cpu" or y.requires_grad:
         return None
     from torchlogreg.kernels.few_logits import LABELLED
 
-    sign = np.empty(y.shape[0])
+    n = y.shape[0]
+    sign = np.empty(n if signs else 0)
     ones = LABELLED(as_array(y), sign)
-    return None if ones < 0 else Labels(y, y._version, sign, 0 < ones < y.shape[0])
+    return None if ones < 0 else Labels(y, y._version, 0 < ones < n, sign)
 
 
 def few_rows(X: Tensor, *, most: int = MOST) -> FewRows | None:

@@ -7,6 +7,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+SMALL = 64
+"""Rows of a matrix whose inverse costs no more than a few solutions."""
+
 
 class Factor:
     """Solves ``matrix @ x = vector`` for a positive semi-definite matrix, shape (P, P).
@@ -94,6 +97,19 @@ class Factor:
         else:
             x = self._within_range(vector, self.scale * vector)
         return x if x.dtype == self._dtype else x.to(self._dtype)
+
+    def base(self, vector: Tensor) -> Tensor:
+        """The same by the inverse, where that is small: a fifth of the time, for a descent that
+        asks twice in every step, and whose gradient corrects what rounding does to its base."""
+        inverse = self._explicit
+        return self.solve(vector) if inverse is None else torch.mv(inverse, vector)
+
+    @cached_property
+    def _explicit(self) -> Tensor | None:
+        """The inverse, where it is small and exists."""
+        if self.singular or len(self._matrix) > SMALL or self._lower.dtype != self._dtype:
+            return None
+        return torch.cholesky_inverse(self._lower)
 
     @property
     def pivot(self) -> float:

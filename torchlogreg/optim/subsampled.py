@@ -16,6 +16,7 @@ from torchlogreg.kernels import few_rows, for_parts_of
 from torchlogreg.models import LogisticRegression
 from torchlogreg.objective import Closure, Objective
 from torchlogreg.optim.centring import Centred, near_zero
+from torchlogreg.optim.corrections import Corrections
 from torchlogreg.optim.factor import Factor
 from torchlogreg.optim.newton import LOST, newton_iteration
 from torchlogreg.optim.quasi_newton import Moved, QuasiNewton
@@ -146,25 +147,24 @@ class SubsampledNewton(Optimizer):
         samples = [_ready(rows, objective) for rows in samples]
         first = Closure(objective, samples[0], samples[0]).look()
         for rows in samples:
-            part, here = Closure(objective, rows, rows), [p.clone() for p in closure.params]
-            if rows is not samples[0]:
+            part = Closure(objective, rows, rows)
+            # Else the last sample was separated, or a freak.
+            if rows is not samples[0] and not bool(part.look() <= first):
                 _set(closure, start)
-                value = part.look()
-                _set(closure, here)
-                if not bool(part.look() <= value):  # the last sample was separated, or a freak
-                    _set(closure, start)
             self._sample = self._fitted(part, _n_params(closure) / len(rows))
-            self._quasi = QuasiNewton(self._sample.solve)
+            self._quasi = QuasiNewton(self._sample.base)
         self._stale = False
         return first
 
     def _fitted(self, part: Closure, goal: float) -> Factor:
         """Minimise on a sample, about the base that there is; returns its Hessian."""
+        few = part.batch.few
+        corrections = Corrections(8 if few is not None and few.compiled else 0, goal)
         for _ in range(12):
             if self._quasi is None:
-                done = newton_iteration(part)
-                if not bool(-done.slope > goal * done.value.abs()):  # waits for the device
-                    return done.factor
+                done = newton_iteration(part, corrections=corrections)
+                if not done.promised > goal * done.size:
+                    return Factor(part.hessian()) if corrections.most else done.factor
                 continue
             moved = self._quasi.descend(part, tries=1)
             if moved.left <= goal:
@@ -195,7 +195,7 @@ class SubsampledNewton(Optimizer):
     def _based_on_all(self, closure: Closure) -> QuasiNewton:
         self.n_hessians += 1
         self._sample, self._whole = None, Factor(closure.hessian())
-        return QuasiNewton(self._whole.solve)
+        return QuasiNewton(self._whole.base)
 
     def _knows(self, gradient: Tensor) -> bool:
         """Whether the Hessian of all rows has curvature for most of the gradient."""
