@@ -37,7 +37,8 @@ class FewRows(NamedTuple):
         Of ``X`` then: it may be changed in place.
     design : Tensor, shape (n, m)
         Columns of ``X`` and of ones, zeros up to ``m``; a copy.
-    gram : Tensor, shape (m, m)
+    gram : Tensor, shape (m, m), or None
+        Products of the columns; None of a sample, of which nobody asks for them.
     sizes : Tensor, shape (p + 1,)
         Root mean squares of the columns, 1 for one of zeros, and of the ones.
     ones : Tensor, shape (n,)
@@ -51,7 +52,7 @@ class FewRows(NamedTuple):
     X: Tensor
     version: int
     design: Tensor
-    gram: Tensor
+    gram: Tensor | None
     sizes: Tensor
     ones: Tensor
     near: bool
@@ -104,6 +105,8 @@ class FewRows(NamedTuple):
     @property
     def squares(self) -> Tensor:
         """Sums of squares of the columns of ``X``, (p,)."""
+        if self.gram is None:
+            return self.rows.square().sum(0)
         return self.gram.diagonal()[: self.sizes.shape[0] - 1]
 
     @property

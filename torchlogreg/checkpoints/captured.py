@@ -25,7 +25,7 @@ from torchlogreg.optim.metric import Metric, Products
 from torchlogreg.optim.newton_cg import NewtonCG
 from torchlogreg.optim.preconditioned import ClassBlocks
 from torchlogreg.optim.proximal import Trail
-from torchlogreg.optim.quasi_newton import Pair, QuasiNewton
+from torchlogreg.optim.quasi_newton import QuasiNewton
 from torchlogreg.optim.settling import Pace, Settled
 from torchlogreg.optim.wide_kernel import Kernel
 from torchlogreg.optim.working_set import Columns
@@ -46,7 +46,7 @@ class Inner(NamedTuple):
 
 CLASSES = (
     *(Asked, Batch, Centred, ClassBlocks, Columns, Duals, Evaluation, Factor, Found, Inner),
-    *(Iteration, Kernel, Logits, Metric, Pace, Packed, Pair, Products, QuasiNewton, Settled),
+    *(Iteration, Kernel, Logits, Metric, Pace, Packed, Products, QuasiNewton, Settled),
     *(Trail, Units),
 )
 """Whose instances a checkpoint may hold: plain records of numbers."""

@@ -33,7 +33,7 @@ from torchlogreg.kernels.interface import (
     evaluate,
     for_parts_of,
 )
-from torchlogreg.kernels.logits import Arrays, few_rows, labels_of
+from torchlogreg.kernels.logits import Arrays, drawn_rows, few_rows, labels_of
 from torchlogreg.kernels.preparing import prepare
 from torchlogreg.kernels.pulling import pulled, pulled_available
 from torchlogreg.kernels.residual import residual_available, residual_sums
@@ -50,6 +50,7 @@ __all__ = [
     "compiled",
     "curvature",
     "curvature_available",
+    "drawn_rows",
     "evaluate",
     "few_rows",
     "for_parts_of",

@@ -28,18 +28,45 @@ def _ready(X: Any, near: float, design: Any, gram: Any, sizes: Any) -> Any:
     """Fill ``design`` (n, m), its Gram matrix (m, m) and the root mean squares of its first p + 1
     columns; 0 if an entry or a sum is not finite, 2 if means prove all columns near zero, else 1.
     """
-    (n, p), m = X.shape, design.shape[1]
+    n, p = X.shape
     gram[:] = 0.0
     for start in range(0, n, BLOCK):
         x, rows = X[start : start + BLOCK], design[start : start + BLOCK]
         for i in range(x.shape[0]):
             for j in range(p):
                 rows[i, j] = x[i, j]
-            rows[i, p] = 1.0
-            for j in range(p + 1, m):
-                rows[i, j] = 0.0
+            framed(rows[i], p)
         upper_into(rows, rows, gram, X[start + BLOCK : start + 2 * BLOCK])
-    known, is_near = 0.0, True
+    return judged(gram, sizes, n, near)
+
+
+def _drawn(source: Any, index: Any, design: Any, sizes: Any) -> None:
+    """The same of some rows of ``source``, which may be wider, without products."""
+    n, p = index.shape[0], sizes.shape[0] - 1
+    sizes[:] = 0.0
+    for i in range(n):
+        row, to = source[index[i]], design[i]
+        for j in range(p):
+            to[j] = row[j]
+            sizes[j] += row[j] * row[j]
+        framed(to, p)
+    for j in range(p):
+        sizes[j] = math.sqrt(sizes[j] / n) if sizes[j] > 0.0 else 1.0
+    sizes[p] = 1.0
+
+
+@inner
+def framed(row: Any, p: int) -> None:
+    """One, and zeros, behind the ``p`` columns of a row."""
+    row[p] = 1.0
+    for j in range(p + 1, row.shape[0]):
+        row[j] = 0.0
+
+
+@inner
+def judged(gram: Any, sizes: Any, n: int, near: float) -> int:
+    """Fill the lower half of ``gram``, and ``sizes``; the result of :func:`_ready`."""
+    m, p, known, is_near = gram.shape[0], sizes.shape[0] - 1, 0.0, True
     for j in range(m):
         for k in range(j):
             gram[j, k] = gram[k, j]
@@ -154,5 +181,6 @@ def _bent(design: Any, share: Any, strength: Any, u: Any, matrix: Any) -> None:
 
 LABELLED = entry(_labelled, "few_labelled")
 READY = entry(_ready, "few_ready")
+DRAWN = entry(_drawn, "few_drawn")
 LOOK = entry(_look, "few_look")
 BENT = entry(_bent, "few_bent")

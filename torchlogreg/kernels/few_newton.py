@@ -115,7 +115,7 @@ def stepped(
     gradient, ahead = start[last - size : last], first[last - size : last]
     direction, length, value = np.empty(size), rules[1], start[last]
     solved(lower, gradient, direction)
-    facts[1] = facts[3] = slope = inner_product(gradient, direction)
+    facts[1] = facts[3] = facts[4] = slope = inner_product(gradient, direction)
     if not slope < 0.0:
         return -1, 0
     first[at] = theta + length * direction
@@ -178,22 +178,24 @@ def corrected(
     """Corrections: 4 of :func:`_iterate`; which look is the end, and how many there were."""
     size, most, last = strength.shape[0], int(rules[6]), start.shape[0] - 1
     at, bent_by = slice(last - 2 * size, last - size), slice(last - size, last)
-    steps, changes, products = np.empty((most, size)), np.empty((most, size)), np.empty(most)
+    steps, changes = np.empty((most + 1, size)), np.empty((most + 1, size))
+    products = np.empty(most + 1)
     before, here, free, n_pairs, direction = 2, which, 1 - which, 0, np.empty(size)
-    for made in range(most):
+    for made in range(most + 1):
         now, trial = ends[here], ends[free]
         n_pairs = learnt(ends[before] if made else start, now, steps, changes, products, n_pairs)
         gradient = now[bent_by]
         towards(lower, gradient, steps[:n_pairs], changes, products[:n_pairs], direction)
         slope = inner_product(gradient, direction)
-        if not -slope > rules[7] * abs(now[last]):
+        facts[4] = slope
+        if made == most or not -slope > rules[7] * abs(now[last]):
             return here, made
         trial[at] = now[at] + direction
         look(design, sign, share, known, strength, trial)
         if not trial[last] - (now[last] + rules[2] * abs(now[last])) <= 1e-4 * slope:
             return here, made + 1
         facts[3], before, here, free = slope, here, free, before
-    return here, most
+    return here, most  # not come to
 
 
 @inner
@@ -245,8 +247,9 @@ def _iterate(
 
     ``start`` is a look, of which a ``fresh`` one has only the parameters, and ``ends`` (3, ...) are
     others; ``rules`` are :class:`torchlogreg.kernels.logits.Rules`. ``facts`` are the value at
-    the start, the slope along the step, the pivot, and the slope along the last step. Which of the
-    looks is the end, -1 for declined, and how many there were.
+    the start, the slope along the step, the pivot, the slope along the last step, and along one
+    that was not made, if there were corrections. Which of the looks is the end, -1 for declined,
+    and how many there were.
     """
     looks = begun(design, sign, share, known, strength, start, rules[8]) if fresh else 0
     bend_at(design, share, strength, gram, start, matrix)  # 1

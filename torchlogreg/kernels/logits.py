@@ -71,8 +71,8 @@ class Rules(NamedTuple):
 class Iterated(NamedTuple):
     """A Newton iteration: its end, whether the first look was at its start, how many looks it took,
     the matrix that it solved with, and the factor of that; where it began the value, the slope
-    along the step, and the smallest pivot, scalars; and the slope along the last correction where
-    that began, a number."""
+    along the step, and the smallest pivot, scalars; and as numbers the slopes along the last
+    correction where that began, and along the next."""
 
     end: Place
     fresh: bool
@@ -83,6 +83,7 @@ class Iterated(NamedTuple):
     slope: Tensor
     pivot: Tensor
     last: float
+    ahead: float
 
 
 class Arrays(NamedTuple):
@@ -157,15 +158,15 @@ class Arrays(NamedTuple):
         if isinstance(start, Tensor):
             at, start = as_array(start), np.empty(length)
             start[4 * n : 4 * n + size] = at
-        ends, facts, solved = np.empty((3, length)), np.empty(4), np.empty((2, size, size))
+        ends, facts, solved = np.empty((3, length)), np.empty(5), np.empty((2, size, size))
         known = NOTHING if gram is None or self.known.shape[0] else gram.numpy()
         which, looks = ITERATE(*self, known, fresh, start, tuple(rules), ends, *solved, facts)
         if which < 0:
             return None
         (matrix, lower), scalars = torch.from_numpy(solved).unbind(), torch.from_numpy(facts)
-        value, slope, pivot, _ = scalars.unbind()
-        end, last = self.place(ends[which]), float(facts[3])
-        return Iterated(end, fresh, looks, matrix, lower, value, slope, pivot, last)
+        value, slope, pivot, *_ = scalars.unbind()
+        end, slopes = self.place(ends[which]), facts[3:].tolist()
+        return Iterated(end, fresh, looks, matrix, lower, value, slope, pivot, *slopes)
 
     def place(self, array: Array) -> Place:
         """The same with its views."""
@@ -212,10 +213,46 @@ def few_rows(X: Tensor, *, most: int = MOST) -> FewRows | None:
     from torchlogreg.kernels.few_logits import READY
 
     n, p = X.shape
-    m = -(-(p + 1) // HIGH) * HIGH
-    design, gram, sizes = np.empty((n, m)), np.empty((m, m)), np.empty(p + 1)
+    design, sizes = _room(n, p), np.empty(p + 1)
+    gram = np.empty((design.shape[1], design.shape[1]))
     kind = READY(as_array(X), NEAR, design, gram, sizes)
     if not kind:
         return None
     rows, products, units = map(torch.from_numpy, (design, gram, sizes))
     return FewRows(X, X._version, rows, products, units, X.new_ones(n), kind == 2, True)
+
+
+def drawn_rows(
+    X: Tensor, index: Tensor, *, most: int, among: FewRows | None = None
+) -> FewRows | None:
+    """The same of ``X[index]``, which are read once, and lie in ``design``; without ``gram``.
+
+    Parameters
+    ----------
+    X : Tensor, shape (n, p)
+    index : Tensor, shape (m,)
+    most : int
+        Entries up to which rows are few.
+    among : FewRows, optional
+        What was made of ``X``.
+
+    Returns
+    -------
+    FewRows or None
+        None where these kernels are not for them.
+    """
+    n, p = len(index), X.shape[1]
+    if not n * p <= most or n <= p or not compiled(X) or not FewRows.suits(X, X.numel()):
+        return None
+    from torchlogreg.kernels.few_logits import DRAWN
+
+    design, sizes = _room(n, p), np.empty(p + 1)
+    DRAWN(as_array(X if among is None else among.design), as_array(index), design, sizes)
+    rows, units = torch.from_numpy(design), torch.from_numpy(sizes)
+    own = rows[:, :p]
+    return FewRows(own, own._version, rows, None, units, X.new_ones(n), near=False, compiled=True)
+
+
+def _room(n: int, p: int) -> Array:
+    """For the columns and others."""
+    return np.empty((n, -(-(p + 1) // HIGH) * HIGH))

@@ -16,7 +16,7 @@ from torchlogreg.kernels.grams import (
     squares_available,
 )
 from torchlogreg.kernels.interface import DTYPES, KINDS, SMALLEST, evaluate, installed
-from torchlogreg.kernels.logits import Arrays, Rules, few_rows, labels_of
+from torchlogreg.kernels.logits import Arrays, Rules, drawn_rows, few_rows, labels_of
 from torchlogreg.kernels.pulling import pulled
 from torchlogreg.kernels.residual import residual_available, residual_sums
 from torchlogreg.kernels.turning import turned_sums
@@ -78,6 +78,7 @@ def _prepare_logits(X: Tensor) -> None:
     few = few_rows(X)
     if few is None:
         return
+    drawn_rows(X, torch.arange(len(X)), most=X.numel())
     labels = labels_of(few.ones, signs=True)
     if labels is not None:
         arrays = Arrays.of(few.design, labels, few.ones, np.empty(0), np.ones(1))

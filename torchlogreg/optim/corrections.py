@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 from torchlogreg.objective import Closure
@@ -18,7 +19,7 @@ class Corrections(NamedTuple):
 
 def corrected(
     closure: Closure, solve: Solve, start: Trial, end: Trial, corrections: Corrections
-) -> float | None:
+) -> tuple[float | None, float]:
     """Go on from the end of a step, as far as whole steps fall enough.
 
     Parameters
@@ -33,14 +34,15 @@ def corrected(
 
     Returns
     -------
-    float or None
-        What the last one promised, twice over; None if there was none.
+    (float or None, float)
+        What the last one promised, twice over, None if there was none; and what another would.
     """
-    quasi, promised = QuasiNewton(solve), None
-    quasi.learn(end.theta - start.theta, end.gradient - start.gradient)
+    quasi, change = QuasiNewton(solve), end.gradient - start.gradient
+    quasi.learn(end.theta - start.theta, change, solve(change))
+    promised, left = None, math.inf
     for _ in range(corrections.most):
         moved = quasi.descend(closure, tries=1, enough=corrections.enough)
         if not moved.accepted:
-            break
-        promised = moved.promised
-    return promised
+            return promised, moved.promised
+        promised, left = moved.promised, moved.left * abs(end.value)
+    return promised, left

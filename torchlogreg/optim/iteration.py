@@ -24,8 +24,9 @@ EARLY = 1e-6
 class Iteration(NamedTuple):
     """What an iteration knew before its step: smooth value, slope along the step, curvature.
 
-    ``size`` and ``promised`` are the absolute values of the first two, as floats; after
-    corrections, ``promised`` is that of the last one.
+    ``size`` and ``promised`` are the absolute values of the first two, as floats. After
+    corrections ``promised`` is that of the last one, and ``left`` that of another, not made; else
+    they are the same.
     """
 
     value: Tensor
@@ -33,6 +34,7 @@ class Iteration(NamedTuple):
     factor: Factor
     size: float
     promised: float
+    left: float
 
 
 def ordinary(closure: Closure, lr: float, corrections: Corrections) -> Iteration | None:
@@ -66,4 +68,5 @@ def ordinary(closure: Closure, lr: float, corrections: Corrections) -> Iteration
     at = set_(closure.params, look.theta)
     remembered.keep(batch, objective.penalty, small.found(look), look.logits, at)
     factor = Factor.of_cholesky(done.matrix, done.lower, done.pivot)
-    return Iteration(done.value, done.slope, factor, abs(float(done.value)), -done.last)
+    size = abs(float(done.value))
+    return Iteration(done.value, done.slope, factor, size, -done.last, -done.ahead)

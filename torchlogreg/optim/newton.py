@@ -221,7 +221,7 @@ def newton_iteration(
     direction = solve(gradient if idle is None else gradient * ~idle).neg_()  # 3
     slope = torch.dot(gradient, direction)
     value, fall = float(found.value), float(slope)
-    done = Iteration(found.value, slope, factor, abs(value), abs(fall))
+    done = Iteration(found.value, slope, factor, abs(value), abs(fall), abs(fall))
     if not fall < 0:  # no curvature left, as on rows of certain error
         direction, fall = steepest(closure, gradient)
     trials, start = Trials(closure), Trial(flat(closure.params), value, gradient)
@@ -232,13 +232,13 @@ def newton_iteration(
     if length == 0:
         end = downhill(closure, trials, start, rounding)
         fallen = value - end.value
-        done = done._replace(slope=slope.new_tensor(-fallen), promised=fallen)
+        done = done._replace(slope=slope.new_tensor(-fallen), promised=fallen, left=fallen)
     elif length == lr == 1 and -fall > EARLY * abs(value):
         end = stretched(trials, start, end, direction, fall)  # 5
     trials.stay(end)
     if length > 0 and idle is None and corrections.most:  # 6
-        promised = corrected(closure, solve, start, end, corrections)
-        done = done if promised is None else done._replace(promised=promised)
+        last, left = corrected(closure, solve, start, end, corrections)
+        done = done._replace(promised=done.promised if last is None else last, left=left)
     return done
 
 
@@ -258,7 +258,7 @@ def minimum_norm_solve(matrix: Tensor, vector: Tensor, damping: float = 0.0) -> 
 
 
 def _at_a_bound(closure: Closure, matrix: Tensor, gradient: Tensor) -> Tensor | None:
-    """Parameters other than ``weight`` that no longer matter, boolean (P,); None without gaps.
+    """Parameters other than ``weight`` that no longer matter, boolean (P,); None if all do.
 
     The gap below an ordinal level without rows falls for ever: its column of the Jacobian vanishes,
     and the step that Newton wants for it grows without bound and spoils the line search.
@@ -271,7 +271,8 @@ def _at_a_bound(closure: Closure, matrix: Tensor, gradient: Tensor) -> Tensor | 
     diagonal = torch.where(own, matrix.diagonal(), 0.0)
     eps = torch.finfo(matrix.dtype).eps
     idle: Tensor = (diagonal <= eps * diagonal.max()) & (gradient.abs() <= eps**0.5)
-    return own & idle
+    idle &= own
+    return idle if bool(idle.any()) else None
 
 
 def _has_gaps(model: Model) -> bool:

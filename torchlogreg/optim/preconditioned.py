@@ -92,12 +92,9 @@ class BlockLBFGS(Optimizer):
         source = self._generator or torch.Generator().manual_seed(self._steps)
         model, batch = closure.objective.model, closure.batch
         count = min(batch.n, ROWS * (model.n_features + 1))
-        found = QuasiNewton(
-            ClassBlocks(closure.objective, sampled(batch, count, source, model.n_classes)).solve
-        )
-        if self._quasi is not None:
-            found.pairs = self._quasi.pairs
-        return found
+        rows = sampled(batch, count, source, model.n_classes)
+        solve = ClassBlocks(closure.objective, rows).solve
+        return QuasiNewton(solve) if self._quasi is None else self._quasi.based_on(solve)
 
 
 class ClassBlocks:

@@ -25,14 +25,6 @@ from torchlogreg.small import flat
 Solve = Callable[[Tensor], Tensor]
 
 
-class Pair(NamedTuple):
-    """A step (P,), by how much the gradient changed along it, and their product, a number."""
-
-    step: Tensor
-    change: Tensor
-    product: float
-
-
 class Moved(NamedTuple):
     """What a descent did.
 
@@ -61,6 +53,11 @@ class Moved(NamedTuple):
 class QuasiNewton:
     """The pairs and the base of one descent.
 
+    A pair is a step ``s``, by how much the gradient changed along it, ``y``, and what the base
+    makes of that, ``B^-1 y``: three rows of one matrix. All that the two-loop recursion asks are
+    products of these with each other, which are kept as numbers, and with the gradient: one product
+    of the matrix, and another makes the direction.
+
     Parameters
     ----------
     solve : callable
@@ -72,29 +69,60 @@ class QuasiNewton:
     def __init__(self, solve: Solve, n_pairs: int = 12) -> None:
         self.solve = solve
         self.n_pairs = n_pairs
-        self.pairs: list[Pair] = []
+        self._rows: Tensor | None = None  # (3 m, P)
+        self._steps: list[list[float]] = []  # s_i . y_j of the pairs i <= j, for each j
+        self._lifted: list[list[float]] = []  # y_i . B^-1 y_j, likewise
 
-    def direction(self, gradient: Tensor) -> Tensor:
-        """``-H gradient`` by the two-loop recursion, (P,)."""
-        left, shares = gradient.clone(), []
-        for pair in reversed(self.pairs):
-            shares.append(torch.dot(pair.step, left) / pair.product)
-            left = left - shares[-1] * pair.change
-        found = self.solve(left)
-        for pair, share in zip(self.pairs, reversed(shares), strict=True):
-            found = found + (share - torch.dot(pair.change, found) / pair.product) * pair.step
-        return -found
+    def __len__(self) -> int:
+        """Number of pairs."""
+        return len(self._steps)
 
-    def learn(self, step: Tensor, change: Tensor) -> None:
-        """One more pair, (P,) each, unless it has no curvature."""
-        rows = torch.stack((step, change))
-        (size, product), (_, bent) = (rows @ rows.T).tolist()
-        self._keep(Pair(step, change, product), size * bent)
+    def based_on(self, solve: Solve) -> QuasiNewton:
+        """The same pairs about another base."""
+        other = QuasiNewton(solve, self.n_pairs)
+        for step, _, change in () if self._rows is None else self._rows.view(len(self), 3, -1):
+            other.learn(step, change, solve(change))
+        return other
 
-    def _keep(self, pair: Pair, squares: float) -> None:
-        """One more pair, if rounding is not all of it; ``squares`` of its lengths."""
-        if pair.product > torch.finfo(pair.step.dtype).eps * math.sqrt(squares):
-            self.pairs = [*self.pairs[1 - self.n_pairs :], pair]
+    def learn(self, step: Tensor, change: Tensor, lifted: Tensor) -> None:
+        """One more pair and ``B^-1 change``, (P,) each, unless rounding is all of its curvature."""
+        self._learn(step, change, lifted, ())
+
+    def _learn(
+        self, step: Tensor, change: Tensor, lifted: Tensor, more: tuple[Tensor, ...]
+    ) -> list[float]:
+        """The same; the numbers ``more`` (1,) come with its products."""
+        rows = torch.stack((step, lifted, change))
+        rows = rows if self._rows is None else torch.cat((self._rows, rows))
+        size = torch.dot(step, step).view(1)
+        products = torch.cat((torch.mv(rows, change), size, *more)).tolist()
+        end = len(rows)
+        steps, raised, bent = products[0:end:3], products[1:end:3], products[end - 1]
+        if steps[-1] > torch.finfo(step.dtype).eps * math.sqrt(products[end] * bent):
+            self._rows, self._steps = rows, [*self._steps, steps]
+            self._lifted = [*self._lifted, raised]
+        if len(self) > self.n_pairs:
+            self._rows = rows[3:]
+            self._steps = [known[1:] for known in self._steps[1:]]
+            self._lifted = [known[1:] for known in self._lifted[1:]]
+        known: list[float] = products[end + 1 :]
+        return known
+
+    def _combined(self, products: list[float]) -> tuple[list[float], float]:
+        """Of the rows in ``H g - B^-1 g`` (3 m,), and the product of that with ``g``, from the
+        products of the rows with ``g``: the two-loop recursion."""
+        steps, lifted, m = self._steps, self._lifted, len(self)
+        shares, back = [0.0] * m, [0.0] * m
+        for i in reversed(range(m)):
+            left = products[3 * i] - sum(shares[j] * steps[j][i] for j in range(i + 1, m))
+            shares[i] = left / steps[i][i]
+        for i in range(m):
+            found = products[3 * i + 1] + sum(back[j] * steps[i][j] for j in range(i))
+            found -= sum(shares[j] * lifted[max(i, j)][min(i, j)] for j in range(m))
+            back[i] = shares[i] - found / steps[i][i]
+        pairs = zip(back, shares, strict=True)
+        of_rows = [part for ahead, share in pairs for part in (ahead, -share, 0.0)]
+        return of_rows, math.fsum(a * b for a, b in zip(of_rows, products, strict=True))
 
     def descend(self, closure: Closure, tries: int = 20, enough: float | None = None) -> Moved:
         """One iteration, in place; none if it promises no more than that share of the value.
@@ -110,11 +138,7 @@ class QuasiNewton:
         """
         found = closure.found()
         gradient, based = found.gradient, self.solve(found.gradient)
-        direction = self.direction(gradient) if self.pairs else -based  # 1
-        known = torch.mv(torch.stack((direction, based)), gradient)
-        slope, before, value = torch.cat((known, found.value.view(1))).tolist()
-        if not slope < 0:  # NaN is no direction either
-            direction, slope = -based, -before
+        direction, slope, before, value = self._direction(gradient, based, found.value)  # 1
         if enough is not None and not -slope > enough * abs(value):
             return Moved(False, 0, math.inf, math.inf, 0.0)
         start = flat(closure.params)
@@ -130,14 +154,28 @@ class QuasiNewton:
             set_(closure.params, start)
             return Moved(False, tries, math.inf, math.inf, max(-slope, 0.0))
         after = closure.gradient()  # 3; free unless a shorter step was taken
-        step, bend = length * direction, after - gradient
-        rows = torch.stack((step, bend, after))
-        others = torch.stack((step, bend, self.solve(after)))
-        (size, product, _), (_, bent, _), (*_, left) = (rows @ others.T).tolist()
-        self._keep(Pair(step, bend, product), size * bent)
+        ahead, step = self.solve(after), direction if length == 1 else length * direction
+        more = torch.dot(after, ahead).view(1)
+        (left,) = self._learn(step, after - gradient, ahead - based, (more,))
         left = max(left, 0.0)
         contraction, share = math.sqrt(_share(left, before)), _share(left, abs(value))
         return Moved(True, attempt, contraction, share, max(-length * slope, 0.0))
+
+    def _direction(
+        self, gradient: Tensor, based: Tensor, value: Tensor
+    ) -> tuple[Tensor, float, float, float]:
+        """``-H g`` (P,), the slope along it, the square of the gradient, and the value."""
+        rows = self._rows
+        numbers = [torch.dot(based, gradient).view(1), value.view(1)]
+        if rows is not None:
+            numbers.insert(0, torch.mv(rows, gradient))
+        *products, before, here = torch.cat(numbers).tolist()
+        of_rows, more = self._combined(products)
+        slope = -(before + more)
+        if rows is None or not slope < 0:  # NaN is no direction either
+            return -based, -before, before, here
+        weights = torch.tensor(of_rows, dtype=rows.dtype).to(rows.device)
+        return torch.addmv(based, rows.T, weights, beta=-1, alpha=-1), slope, before, here
 
 
 def _share(part: float, whole: float) -> float:

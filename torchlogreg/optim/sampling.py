@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from torchlogreg import distributed
-from torchlogreg.data import Batch
+from torchlogreg.data import Batch, taken
+from torchlogreg.kernels import drawn_rows, few_rows
+
+SMALL = 2**19
+"""Entries of a sample up to which calls cost more than a second thread brings."""
+
+Draw = Callable[[Batch, Tensor], Batch]
 
 
-def sampled(batch: Batch, count: int, generator: torch.Generator, n_classes: int | None) -> Batch:
+def sampled(
+    batch: Batch,
+    count: int,
+    generator: torch.Generator,
+    n_classes: int | None,
+    draw: Draw = Batch.rows,
+) -> Batch:
     """``count`` rows or a few more: one at a random place in each of ``count`` equal stretches.
 
     Rows that are sorted are thereby sampled evenly. Where a class would have less than a quarter of
@@ -30,10 +43,12 @@ def sampled(batch: Batch, count: int, generator: torch.Generator, n_classes: int
         On the CPU, so that the rows do not depend on the device.
     n_classes : int or None
         None for a numeric response, and for targets that are distributions.
+    draw : callable, optional
+        Takes rows by their numbers.
     """
     y, part = batch.y, _Part.of(batch, n_classes)
     if part.members is None:
-        rows = batch.rows(part.own(stretches(part.n, count, generator), 0).to(y.device))
+        rows = draw(batch, part.own(stretches(part.n, count, generator), 0).to(y.device))
         return replace(rows, total=count).gathered() if part.n > len(y) else rows
     share = count // len(part.sizes)
     spare = count - sum(min(size, share) for size in part.sizes)  # what small classes leave
@@ -46,19 +61,39 @@ def sampled(batch: Batch, count: int, generator: torch.Generator, n_classes: int
         parts.append(picked)
         factors.append(torch.full_like(picked, size, dtype=batch.sample_weight.dtype))
         factors[-1] /= len(drawn)
-    rows = batch.rows(torch.cat(parts))
+    rows = draw(batch, torch.cat(parts))
     n_drawn = int(batch.summed(torch.tensor(len(rows))))
     rows = rows.reweighted(rows.sample_weight * (torch.cat(factors) * (n_drawn / part.n)))
     return replace(rows, total=n_drawn).gathered() if part.n > len(y) else rows
 
 
+def draw_few(batch: Batch, index: Tensor) -> Batch:
+    """Some rows of a binary logit, with what compiled iterations want of them, on one thread."""
+    known, few = batch.few, None
+    if known is not None or (batch.even and not batch.mapped and batch.X.is_contiguous()):
+        few = drawn_rows(batch.X, index, most=SMALL, among=known)
+    if few is not None:
+        weight = few.ones if batch.even else taken(batch.sample_weight, index)
+        offset = None if batch.offset is None else batch.offset[index]
+        return Batch(few.X, taken(batch.y, index), weight, offset, few=few, ones=few.ones)
+    rows = batch.rows(index)
+    if not float(rows.sample_weight.amin()) > 0:
+        return rows
+    few = few_rows(rows.X, most=SMALL)
+    return rows if few is None else replace(rows, few=few)
+
+
 def nested(
-    batch: Batch, sizes: list[int], generator: torch.Generator, n_classes: int | None
+    batch: Batch,
+    sizes: list[int],
+    generator: torch.Generator,
+    n_classes: int | None,
+    draw: Draw = Batch.rows,
 ) -> list[Batch]:
     """Samples of increasing ``sizes``, each drawn from the next: ``batch`` is read once."""
     found = [batch]
     for size in reversed(sizes):
-        found.insert(0, sampled(found[0], size, generator, n_classes))
+        found.insert(0, sampled(found[0], size, generator, n_classes, draw))
     return found[:-1]
 
 

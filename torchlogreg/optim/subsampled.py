@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,16 +11,17 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from torchlogreg.data import Batch, of_pieces, taken
-from torchlogreg.kernels import few_rows, for_parts_of
+from torchlogreg.kernels import for_parts_of
 from torchlogreg.models import LogisticRegression
-from torchlogreg.objective import Closure, Objective
+from torchlogreg.objective import Closure
 from torchlogreg.optim.centring import Centred, near_zero
 from torchlogreg.optim.corrections import Corrections
 from torchlogreg.optim.factor import Factor
 from torchlogreg.optim.newton import LOST, newton_iteration
 from torchlogreg.optim.quasi_newton import Moved, QuasiNewton
 from torchlogreg.optim.requirements import checked_rough, our_closure
-from torchlogreg.optim.sampling import nested, stretches
+from torchlogreg.optim.sampling import draw_few, nested, stretches
+from torchlogreg.small import flat
 
 FIRST, LAST, GROWTH = 15, 500, 8
 """Rows a parameter in the first and in the last sample, and how the samples between grow."""
@@ -32,9 +32,6 @@ which it has no more rows than these: it is a copy."""
 
 DEAR = 25
 """A last sample of less than one in so many rows costs less than half a pass: it is not halved."""
-
-SMALL = 2**19
-"""Entries of a sample up to which calls cost more than a second thread brings."""
 
 LEAST, CHEAP = 1000, 2**17
 """Rows of the first sample in any case: fewer cost no less, and rare rows are missed; and entries
@@ -143,8 +140,9 @@ class SubsampledNewton(Optimizer):
     def _begin(self, closure: Closure, sizes: list[int], source: torch.Generator) -> Tensor:
         """Sample after sample, the Hessian of each the base for the next."""
         objective, start = closure.objective, [p.clone() for p in closure.params]
-        samples = nested(closure.batch, sizes, source, objective.model.n_classes)
-        samples = [_ready(rows, objective) for rows in samples]
+        logit = type(objective.model) is LogisticRegression and closure.batch.total is None
+        draw = draw_few if logit else Batch.rows
+        samples = nested(closure.batch, sizes, source, objective.model.n_classes, draw)
         first = Closure(objective, samples[0], samples[0]).look()
         for rows in samples:
             part = Closure(objective, rows, rows)
@@ -159,11 +157,12 @@ class SubsampledNewton(Optimizer):
     def _fitted(self, part: Closure, goal: float) -> Factor:
         """Minimise on a sample, about the base that there is; returns its Hessian."""
         few = part.batch.few
-        corrections = Corrections(8 if few is not None and few.compiled else 0, goal)
+        enough = goal / 100  # or the sample's own optimum is missed by as much as that of all rows
+        corrections = Corrections(8 if few is not None and few.compiled else 0, enough)
         for _ in range(12):
             if self._quasi is None:
                 done = newton_iteration(part, corrections=corrections)
-                if not done.promised > goal * done.size:
+                if not done.left > goal * done.size:
                     return Factor(part.hessian()) if corrections.most else done.factor
                 continue
             moved = self._quasi.descend(part, tries=1)
@@ -233,9 +232,9 @@ def _rounding(closure: Closure, least: float = 0.0) -> float:
     unit = P * (torch.finfo(batch.X.dtype).eps / 4) ** 2
     squares = objective.remembered.squares_of(batch)
     if squares is not None and batch.offset is None and batch.total is None:
-        model, size = objective.model, (squares / len(batch)).sqrt()
-        most = model.weight.abs().to(size.dtype) @ size + model.intercepts().abs().max()
-        if 1e4 * unit * float(most.square().sum()) < least:  # weights of rows may differ by as much
+        units, scale = objective.measured(batch)
+        most = float(torch.dot(flat(closure.params).abs().to(scale.dtype), scale) / units.response)
+        if 1e4 * unit * most * most < least:  # weights of rows may differ by as much
             return 0.0
     eta, _ = objective.rows(batch)
     parts = of_pieces(lambda w, e: torch.dot(w, e.square().sum(1)), batch.sample_weight, eta)
@@ -252,15 +251,6 @@ def _sizes(closure: Closure, *, rough: bool) -> list[int]:
     while sizes[0] > 4 * first and sizes[0] * P > CHEAP:
         sizes.insert(0, max(first, sizes[0] // GROWTH))
     return sizes
-
-
-def _ready(rows: Batch, objective: Objective) -> Batch:
-    """A sample of few rows with what compiled iterations want of it, on one thread."""
-    logit = type(objective.model) is LogisticRegression and rows.total is None
-    if not logit or not float(rows.sample_weight.amin()) > 0:
-        return rows
-    few = few_rows(rows.X, most=SMALL)
-    return rows if few is None else replace(rows, few=few)
 
 
 def _is_uneven(closure: Closure) -> bool:
