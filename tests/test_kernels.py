@@ -470,3 +470,16 @@ def test_rows_of_weight_zero_add_nothing() -> None:
         assert len(kept) < len(batch)
         for a, b in zip(compiled(model, batch)[:3], compiled(model, kept)[:3], strict=True):
             torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["binary", "squared", "softmax", "ordinal"])
+@pytest.mark.parametrize("n", [1, 30, 1003, 9001])
+def test_weights_of_one_need_not_be_read(kind: str, n: int) -> None:
+    model, batch = problem(kind, n, 5, torch.float64)
+    ones = torch.ones(n, dtype=torch.float64)
+    weight, intercepts = model.weight.detach(), model.intercepts().detach()
+    known = {"weight": weight, "intercepts": intercepts}
+    read = evaluate(model.nll, batch.X, batch.y, sample_weight=ones, **known)
+    unread = evaluate(model.nll, batch.X, batch.y, sample_weight=2 * ones, even=True, **known)
+    for a, b in zip(read[:5], unread[:5], strict=True):
+        assert torch.equal(a, b)

@@ -197,6 +197,7 @@ def sums_of(
             offset=batch.offset,
             out=_rooms(batch, n_scores, keep_rows),
             squared=squared and kernels.squares_available(batch.X),
+            even=batch.even,
         )
     if not _has_closed_form(model, loss, batch.y):
         return None

@@ -130,6 +130,7 @@ def evaluate(
     offset: Tensor | None = None,
     out: tuple[Tensor, Tensor] | None = None,
     squared: bool = False,
+    even: bool = False,
 ) -> Sums:
     """Value, gradients, ``eta`` and losses in one read of ``X``, where :func:`available` says so.
 
@@ -152,6 +153,8 @@ def evaluate(
     squared : bool
         Whether the squares of the columns are wanted, where :func:`squares_available` says so: they
         then cost a tenth of a pass of their own.
+    even : bool
+        Whether all sample weights are known to be one: on the CPU they are then not read.
 
     Returns
     -------
@@ -167,7 +170,7 @@ def evaluate(
     by_row = [as_array(t) for t in (y, sample_weight, shift, eta, per_row)]
     shared = [as_array(t) for t in (weight, intercepts, table)]
     sums = over_strips(
-        X, lambda part, rows: swept(kind, part, rows, by_row, shared, squared=squared)
+        X, lambda part, rows: swept(kind, part, rows, by_row, shared, squared=squared, even=even)
     )
     total, start = sums.to(X.dtype), 1 + weight.numel()
     by_weight, end = total[1:start].reshape(weight.shape), start + k

@@ -54,6 +54,7 @@ def swept(
     shared: list[Array],
     *,
     squared: bool = False,
+    even: bool = False,
 ) -> Tensor:
     """Value and gradients of contiguous rows (1 + r p + k,), in double precision.
 
@@ -70,6 +71,8 @@ def swept(
         Weight (r, p), intercepts (k,) and what :func:`torchlogreg.kernels.evaluate` knows of gaps.
     squared : bool
         Whether the squares of the columns follow, p more numbers.
+    even : bool
+        Whether all sample weights are one: they are then not read.
     """
     from torchlogreg.kernels.sweeps import SWEEPS
 
@@ -78,6 +81,8 @@ def swept(
     parts, size = cut(n, n * p * r)
     height = _height(X) if r > 1 else _height(X, 2 * BLOCK_BYTES, 1024)
     *given, eta, losses = (array[rows] for array in by_row)
+    if even:
+        given[1] = np.ones(height, given[1].dtype)
     arrays = [as_array(X), *given, *shared, eta, losses]
     sums = np.empty((parts, 1 + r * p + k + (p if squared else 0)))
     share(

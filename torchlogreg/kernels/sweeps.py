@@ -69,7 +69,8 @@ def sweep(rows: Any, name: str) -> Any:
     """Value, gradients, eta and losses of parts ``first`` ... ``last - 1`` of the rows.
 
     ``sums`` (parts, 1 + r p + k) holds value, gradient by weight, gradient by the intercepts; with
-    p more, the columns' squares. Where ``eta`` and ``losses`` are empty they are not kept.
+    p more, the columns' squares. Where ``eta`` and ``losses`` are empty they are not kept. Weights
+    that are all one are given for one block, ``height`` of them.
     """
 
     def run(
@@ -92,6 +93,7 @@ def sweep(rows: Any, name: str) -> Any:
         scores, slopes = np.empty((height, r), X.dtype), np.empty((height, r), X.dtype)
         work, G = np.empty((height, k), X.dtype), np.empty((r, p), X.dtype)
         kept, m = losses.shape[0] == X.shape[0], 1 + r * p
+        even = sample_weight.shape[0] != X.shape[0]
         etas, values = np.empty((height, k), X.dtype), np.empty(height, X.dtype)
         for part in range(first, last):
             out, end = sums[part], min((part + 1) * size, X.shape[0])
@@ -101,10 +103,11 @@ def sweep(rows: Any, name: str) -> Any:
                 t = min(s + height, end)
                 x, u, v = X[s:t], scores[: t - s], slopes[: t - s]
                 to_scores(x, weight, offset[s:t], u)
+                weights = sample_weight[: t - s] if even else sample_weight[s:t]
                 at = eta[s:t] if kept else etas[: t - s]
                 each = losses[s:t] if kept else values[: t - s]
                 out[0] += rows(
-                    u, y[s:t], sample_weight[s:t], intercepts, table, at, each, v,
+                    u, y[s:t], weights, intercepts, table, at, each, v,
                     out[m : m + k], work[: t - s],
                 )  # fmt: skip
                 to_gradient(x, v, X[t : t + height], G, out[m + k :])
