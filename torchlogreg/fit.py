@@ -270,9 +270,9 @@ def _train(state: FitState, view: FitState) -> None:
 
 def _result(state: FitState, choice: Choice | None) -> FitResult:
     """The final figures and the sentence that explains them."""
-    judged = state.judged
-    known = judged is not None and judged[0] == state.epoch and not state.hooks  # nobody looked on
-    optimality = judged[1] if judged is not None and known else float(state.optimality)
+    epoch, optimality = state.judged
+    if epoch != state.epoch or state.hooks or state.stop_reason == "interrupted":  # mid-step
+        optimality = float(state.optimality)
     reason = "" if choice is None else "; optimizer {!r} was chosen: {}".format(*choice)
     closing = close(state, optimality, reason)
     return FitResult(

@@ -93,8 +93,8 @@ class FitState:
         What the fit is of, where a checkpoint asked for it.
     feature_names : tuple of str, or None
         Given to ``fit``, or the columns of a frame.
-    judged : (int, float) or None
-        Epoch and optimality of the last test for convergence.
+    judged : (int, float)
+        Epoch and optimality of the last test for convergence; -1 before the first.
     separation : Separation, Finding or None
         What the exact test for separated classes found, if it was needed.
     """
@@ -120,7 +120,7 @@ class FitState:
         self.loss: Tensor = torch.full((), torch.nan)
         self.weight_change: Tensor = torch.zeros(())
         self.previous_optimality = float("inf")
-        self.judged: tuple[int, float] | None = None
+        self.judged = -1, math.inf
         self.slow_steps = 0
         self.eta_before: Tensor | None = None
         self.started = time.perf_counter()
