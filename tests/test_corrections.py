@@ -153,7 +153,7 @@ def test_corrections_never_hide_separation(kind: str, compiled: bool, tol: float
     assert result.n_epochs < 20
 
 
-@pytest.mark.parametrize("wrong", [-1, 1.5, True, "3", None])
+@pytest.mark.parametrize("wrong", [-1, 101, 1.5, True, "3", None])
 def test_a_number_of_corrections_is_a_whole_one(wrong: Any) -> None:
     with pytest.raises(ValueError, match="whole number of corrections="):
         Newton(LogisticRegression(2).parameters(), corrections=wrong)

@@ -42,7 +42,8 @@ DEAR, FAST = 2**25, 0.1
 rate at which steps must have shrunk for its factor to be used again."""
 
 
-NONE = Corrections()
+NONE, MOST = Corrections(), 100
+"""No corrections, and more than are of use; each has room for a step and a gradient."""
 
 
 class Newton(Optimizer):
@@ -80,7 +81,7 @@ class Newton(Optimizer):
     damping : float
         Added to the unit diagonal of the scaled matrix (Levenberg-Marquardt), ``>= 0``.
     corrections : int
-        Most steps of BFGS in an iteration, ``>= 0``; 0 is Newton's method itself. ``fit`` asks for
+        Most steps of BFGS in an iteration, 0 to 100; 0 is Newton's method itself. ``fit`` asks for
         some where it chooses Newton.
     rough : float
         Relative error that is small enough, ``>= 0``: no correction goes further.
@@ -129,8 +130,9 @@ class Newton(Optimizer):
     ) -> None:
         if not lr > 0 or not damping >= 0:
             raise ValueError(f"Newton needs lr > 0 and damping >= 0, not {lr=}, {damping=}")
-        if isinstance(corrections, bool) or not isinstance(corrections, int) or corrections < 0:
-            raise ValueError(f"Newton needs a whole number of {corrections=}, 0 or more")
+        whole = isinstance(corrections, int) and not isinstance(corrections, bool)
+        if not whole or not 0 <= corrections <= MOST:
+            raise ValueError(f"Newton needs a whole number of {corrections=}, from 0 to {MOST}")
         super().__init__(params, {"lr": lr, "damping": damping})
         self.corrections, self.rough = corrections, checked_rough(rough)
 
