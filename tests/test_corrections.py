@@ -98,7 +98,7 @@ def test_compiled_corrections_are_the_general_ones(
             for _ in range(2):
                 closure = objective.closure(data, data)
                 done = newton_iteration(closure, corrections=Corrections(4, enough))
-                path.append((flat(objective.params), float(done.value), done.promised, done.left))
+                path.append((flat(objective.params), float(done.value), done.last, done.left))
         paths.append(path)
     assert paths[0][0][3] <= 1e-3 * paths[0][0][1]
     for (a, value, promised, left), (b, theirs, other, rest) in zip(*paths, strict=True):
@@ -275,3 +275,26 @@ def test_labels_are_looked_at_again_once_they_change() -> None:
         make_data(LogisticRegression(3, dtype=F64), X, torch.ones(300, dtype=F64))
     with pytest.raises(ValueError, match="row 7: target 3 is neither"):
         make_data(LogisticRegression(3, dtype=F64), X, torch.where(torch.arange(300) == 7, 3.0, y))
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_saturated_start_is_left_as_without_corrections(compiled: bool) -> None:
+    # The factor is singular there: corrections once promised nothing within its range, for ever.
+    if compiled:
+        pytest.importorskip("numba")
+    source = torch.Generator().manual_seed(2)
+    X = torch.randn(200, 1, generator=source, dtype=F64)
+    y = (torch.rand(200, generator=source) < 0.5).to(F64)
+    ends = []
+    token = SMALLEST.set(0 if compiled else 2**40)
+    for count in (0, 1, CORRECTIONS):
+        model = LogisticRegression(1, dtype=F64)
+        with torch.no_grad():
+            model.weight.fill_(-10531.0)
+        result = fit(
+            model, X, y, penalty=L2(0.01), optimizer=lambda p, c=count: Newton(p, corrections=c)
+        )
+        assert result.converged
+        ends.append(result.objective)
+    SMALLEST.reset(token)
+    assert ends == pytest.approx([ends[0]] * 3, rel=1e-12)

@@ -92,13 +92,12 @@ def sweep(rows: Any, name: str) -> Any:
         (r, p), k = weight.shape, intercepts.shape[0]
         scores, slopes = np.empty((height, r), X.dtype), np.empty((height, r), X.dtype)
         work, G = np.empty((height, k), X.dtype), np.empty((r, p), X.dtype)
-        kept, m = losses.shape[0] == X.shape[0], 1 + r * p
-        even = sample_weight.shape[0] != X.shape[0]
+        n, m = X.shape[0], 1 + r * p
+        kept, even = losses.shape[0] == n, sample_weight.shape[0] != n
         etas, values = np.empty((height, k), X.dtype), np.empty(height, X.dtype)
         for part in range(first, last):
-            out, end = sums[part], min((part + 1) * size, X.shape[0])
-            out[:] = 0
-            at_weight = out[1:m]
+            out, end = sums[part], min((part + 1) * size, n)
+            out[:], at_weight = 0, out[1:m]
             for s in range(part * size, end, height):
                 t = min(s + height, end)
                 x, u, v = X[s:t], scores[: t - s], slopes[: t - s]

@@ -25,8 +25,8 @@ class Iteration(NamedTuple):
     """What an iteration knew before its step: smooth value, slope along the step, curvature.
 
     ``size`` and ``promised`` are the absolute values of the first two, as floats. After
-    corrections ``promised`` is that of the last one, and ``left`` that of another, not made; else
-    they are the same.
+    corrections ``last`` is the slope along the last one, and ``left`` that along another, not made;
+    else they are ``promised``.
     """
 
     value: Tensor
@@ -34,6 +34,7 @@ class Iteration(NamedTuple):
     factor: Factor
     size: float
     promised: float
+    last: float
     left: float
 
 
@@ -68,5 +69,5 @@ def ordinary(closure: Closure, lr: float, corrections: Corrections) -> Iteration
     at = set_(closure.params, look.theta)
     remembered.keep(batch, objective.penalty, small.found(look), look.logits, at)
     factor = Factor.of_cholesky(done.matrix, done.lower, done.pivot)
-    size = abs(float(done.value))
-    return Iteration(done.value, done.slope, factor, size, -done.last, -done.ahead)
+    size, promised = abs(float(done.value)), -float(done.slope)
+    return Iteration(done.value, done.slope, factor, size, promised, -done.last, -done.ahead)

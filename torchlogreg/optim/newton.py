@@ -24,6 +24,7 @@ from torchlogreg.optim.settling import CLOSE, SETTLED, Pace, Settled
 from torchlogreg.optim.shifts import Shifts
 from torchlogreg.optim.stepping import quiet_step
 from torchlogreg.optim.trials import Trial, Trials
+from torchlogreg.passes import Found
 from torchlogreg.penalties import L2
 from torchlogreg.small import flat
 
@@ -169,7 +170,7 @@ class Newton(Optimizer):
     def _finish(self, closure: Closure, done: Iteration) -> bool:
         """Whether that was the last step, or the last digits could be had at once."""
         self._pace = pace = Pace() if self._pace is None else self._pace
-        pace.record(closure.batch, done.promised)
+        pace.record(closure.batch, done.last)
         if not done.promised <= NEAR * done.size:
             return False
         self.pivot = done.factor.pivot
@@ -208,13 +209,7 @@ def newton_iteration(
             return done
     shifts, idle = Shifts.of(closure.objective), None
     if factor is None:
-        found, matrix = closure.expansion()  # 1, 2
-        if at_the_share_(closure, found):
-            found, matrix = closure.expansion()
-        idle = _at_a_bound(closure, matrix, found.gradient)
-        if idle is not None:
-            matrix[idle, :] = 0
-            matrix[:, idle] = 0
+        found, matrix, idle = _looked_at(closure)  # 1, 2
         factor = Factor(matrix if shifts is None else shifts.anchored(matrix), damping)
     else:
         found = closure.found()  # 7
@@ -223,7 +218,7 @@ def newton_iteration(
     direction = solve(gradient if idle is None else gradient * ~idle).neg_()  # 3
     slope = torch.dot(gradient, direction)
     value, fall = float(found.value), float(slope)
-    done = Iteration(found.value, slope, factor, abs(value), abs(fall), abs(fall))
+    done = Iteration(found.value, slope, factor, abs(value), *[abs(fall)] * 3)
     if not fall < 0:  # no curvature left, as on rows of certain error
         direction, fall = steepest(closure, gradient)
     trials, start = Trials(closure), Trial(flat(closure.params), value, gradient)
@@ -234,14 +229,27 @@ def newton_iteration(
     if length == 0:
         end = downhill(closure, trials, start, rounding)
         fallen = value - end.value
-        done = done._replace(slope=slope.new_tensor(-fallen), promised=fallen, left=fallen)
+        done = Iteration(found.value, slope.new_tensor(-fallen), factor, done.size, *[fallen] * 3)
     elif length == lr == 1 and -fall > EARLY * abs(value):
         end = stretched(trials, start, end, direction, fall)  # 5
     trials.stay(end)
-    if length > 0 and idle is None and corrections.most:  # 6
+    # A singular factor knows nothing of a part of the gradient: no correction would see it.
+    if length > 0 and idle is None and corrections.most and not factor.singular:  # 6
         last, left = corrected(closure, solve, start, end, corrections)
-        done = done._replace(promised=done.promised if last is None else last, left=left)
+        done = done._replace(last=done.promised if last is None else last, left=left)
     return done
+
+
+def _looked_at(closure: Closure) -> tuple[Found, Tensor, Tensor | None]:
+    """Value and gradient, the matrix, and what no longer matters, which the matrix forgets."""
+    found, matrix = closure.expansion()
+    if at_the_share_(closure, found):
+        found, matrix = closure.expansion()
+    idle = _at_a_bound(closure, matrix, found.gradient)
+    if idle is not None:
+        matrix[idle, :] = 0
+        matrix[:, idle] = 0
+    return found, matrix, idle
 
 
 def _unknown(closure: Closure, factor: Factor, gradient: Tensor, rounding: float) -> bool:
