@@ -19,7 +19,7 @@ from torchlogreg.optim.intercept import at_the_share_
 from torchlogreg.optim.iteration import EARLY, Iteration, ordinary
 from torchlogreg.optim.line_search import downhill, search, steepest, stretched
 from torchlogreg.optim.polish import DependentError, can_polish, polish_
-from torchlogreg.optim.requirements import checked_rough, our_closure
+from torchlogreg.optim.requirements import checked_corrections, checked_rough, our_closure
 from torchlogreg.optim.settling import CLOSE, SETTLED, Pace, Settled
 from torchlogreg.optim.shifts import Shifts
 from torchlogreg.optim.stepping import quiet_step
@@ -42,9 +42,7 @@ DEAR, FAST = 2**25, 0.1
 """Rows times squared parameters from which on a Hessian costs as much as many gradients; and the
 rate at which steps must have shrunk for its factor to be used again."""
 
-
-NONE, MOST = Corrections(), 100
-"""No corrections, and more than are of use; each has room for a step and a gradient."""
+NONE = Corrections()
 
 
 class Newton(Optimizer):
@@ -131,11 +129,8 @@ class Newton(Optimizer):
     ) -> None:
         if not lr > 0 or not damping >= 0:
             raise ValueError(f"Newton needs lr > 0 and damping >= 0, not {lr=}, {damping=}")
-        whole = isinstance(corrections, int) and not isinstance(corrections, bool)
-        if not whole or not 0 <= corrections <= MOST:
-            raise ValueError(f"Newton needs a whole number of {corrections=}, from 0 to {MOST}")
         super().__init__(params, {"lr": lr, "damping": damping})
-        self.corrections, self.rough = corrections, checked_rough(rough)
+        self.corrections, self.rough = checked_corrections(corrections), checked_rough(rough)
 
     @quiet_step
     def step(self, closure: Any = None) -> Tensor:  # type: ignore[override]

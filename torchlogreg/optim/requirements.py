@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 import torch
 from torch.optim import Optimizer
 
 from torchlogreg.objective import Closure
+
+MOST = 100
+"""Corrections of a Newton step, more than are of use: each has room for a step and a gradient."""
 
 
 def needs_full_batch(optimizer: Optimizer) -> bool:
@@ -36,6 +39,22 @@ def superlinear(optimizer: Optimizer) -> bool:
 def exhausted(optimizer: Optimizer) -> bool:
     """Whether another step on the same rows would change nothing."""
     return bool(getattr(optimizer, "exhausted", False))
+
+
+def checked_corrections(corrections: int) -> int:
+    """A number of corrections, at most :data:`MOST`.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    whole = isinstance(corrections, Integral) and not isinstance(corrections, bool)
+    if not whole or not 0 <= corrections <= MOST:
+        raise ValueError(
+            f"Newton got corrections={corrections!r}, but it is a whole number from 0 to {MOST}"
+        )
+    return int(corrections)
 
 
 def checked_rough(rough: float) -> float:
