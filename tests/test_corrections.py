@@ -156,7 +156,7 @@ def test_corrections_never_hide_separation(kind: str, compiled: bool, tol: float
 
 @pytest.mark.parametrize("wrong", [-1, 101, 1.5, True, "3", None])
 def test_a_number_of_corrections_is_a_whole_one(wrong: Any) -> None:
-    with pytest.raises(ValueError, match="corrections=.* whole number from 0 to 100"):
+    with pytest.raises(ValueError, match=r"corrections=.* whole number from 0 to 100"):
         Newton(LogisticRegression(2).parameters(), corrections=wrong)
     assert Newton(LogisticRegression(2).parameters(), corrections=np.int64(3)).corrections == 3
     with pytest.raises(ValueError, match="rough is"):
