@@ -22,7 +22,7 @@ finally:
     sys.path.remove(str(SCRIPTS))
 
 SMALL = {"n": 300, "p": 6, "k": 3}
-SMOOTH = ("tall-1k-20", "softmax", "ridge", "ols", "wide", "fit+errors")
+SMOOTH = ("tall-1k-20", "softmax", "ridge", "ols", "wide", "sparse-l2", "fit+errors")
 SPARSE = ("lasso", "l1-logistic", "sparse-l1")
 
 
@@ -39,7 +39,7 @@ def test_reference_is_an_optimum_on_every_design(name, design, tmp_path):
     best = reference(data)
     weight, bias = objectives.gradient(data, best.weight, best.bias)
     assert best.certificate < 1e-13
-    units = 1 + float(np.abs(data.X).max())
+    units = 1 + float(abs(data.X).max())
     assert np.abs(weight).max() < 1e-7 * units and np.abs(bias).max() * data.spec.intercept < 1e-7
 
 
@@ -52,6 +52,29 @@ def test_reference_under_l1_satisfies_its_conditions(name, tmp_path):
     assert zero.any() and not zero.all()
     assert np.abs(slope[zero]).max() <= data.spec.l1 * (1 + 1e-9)
     np.testing.assert_allclose(slope[~zero], -data.spec.l1 * np.sign(best.weight[~zero]), rtol=1e-9)
+
+
+@pytest.mark.parametrize("design", generators.DESIGNS)
+def test_sparse_designs_store_what_they_say(design):
+    X, _ = generators.make(np.random.default_rng(0), "logistic", design, 500, 300, 2, 0.02)
+    each = np.diff(X.indptr)
+    assert X.shape == (500, 300) and each.max() == 6 and each.mean() > 5.8
+    if design == "collinear":
+        gap = X[:, :150] - X[:, 150:]
+        assert 0 < abs(gap).max() < 1e-5 and each.min() >= 2
+    if design == "dummies":
+        assert set(X.data) == {1.0} and each.min() == 6
+        assert X[:, ::50].sum() > 4 * X[:, 49::50].sum()
+    squares = np.sort(X.data**2)[::-1]
+    held = squares[:30].sum() / squares.sum()
+    assert held > 0.2 if design == "heavy" else held < 0.1
+
+
+@pytest.mark.parametrize(("kind", "k"), [("logistic", 2), ("softmax", 4)])
+def test_a_rare_class_is_one_in_a_thousand(kind, k):
+    _, y = generators.make(np.random.default_rng(0), kind, "rare", 50_000, 5, k, 1.0)
+    assert 20 < (y == k - 1).sum() < 100
+    assert np.unique(y).tolist() == list(range(k))
 
 
 def test_reference_equals_our_own_fit(tmp_path):

@@ -31,7 +31,7 @@ def add_options(p: argparse.ArgumentParser) -> None:
         nargs="+",
         choices=generators.DESIGNS,
         default=["gaussian"],
-        help="designs; all but gaussian are hostile, and for dense problems",
+        help="designs; all but gaussian are hostile, and not for the cost logger",
     )
     p.add_argument("--threads", nargs="+", type=int, default=[1, 2], help="one race for each")
     add_race_options(p, targets=[1e-4, 1e-10])
@@ -106,7 +106,7 @@ def chosen_problems(args: argparse.Namespace) -> list[Spec]:
         own = PROBLEMS[name]
         asked = () if sizes else own.asked
         for data in args.data:
-            if data != "gaussian" and (own.density < 1 or own.loop):
+            if data != "gaussian" and own.loop:
                 continue
             for seed in args.seeds:
                 new = {"data": data, "seed": seed, "asked": asked, **sizes}

@@ -64,12 +64,40 @@ DESIGNS: dict[str, Design] = {
 }
 
 
-def sparse_design(rng: np.random.Generator, n: int, p: int, density: float) -> sparse.csr_matrix:
-    """Normal entries at random places, the same number in each row."""
+def sparse_design(
+    rng: np.random.Generator, data: str, n: int, p: int, density: float
+) -> sparse.csr_matrix:
+    """Stored entries at random places, as many in each row, hostile in the way of ``data``.
+
+    Normal; Student's t with 2.5 degrees of freedom ("heavy"); ones, as of as many factors with
+    Zipf frequencies ("dummies"); or the last half of the columns repeats the first to one part in
+    a million ("collinear").
+    """
     each = max(1, round(density * p))
-    columns = np.sort(rng.integers(0, p, (n, each)), axis=1).astype(np.int32)
+    if data == "collinear":
+        half = sparse_entries(rng.integers(0, p // 2, (n, max(1, each // 2))), rng, p // 2)
+        twin = half.copy()
+        twin.data += 1e-6 * rng.standard_normal(len(twin.data))
+        return sparse.hstack([half, twin], format="csr")
+    if data == "dummies":
+        levels = p // each
+        frequency = 1.0 / np.arange(1, levels + 1)
+        level = rng.choice(levels, size=(n, each), p=frequency / frequency.sum())
+        X = sparse_entries(level + levels * np.arange(each), rng, p)
+        X.data[:] = 1.0
+        return X
+    X = sparse_entries(rng.integers(0, p, (n, each)), rng, p)
+    if data == "heavy":
+        X.data[:] = rng.standard_t(2.5, len(X.data))
+    return X
+
+
+def sparse_entries(columns: np.ndarray, rng: np.random.Generator, p: int) -> sparse.csr_matrix:
+    """Normal entries in ``columns`` (n, each) of n rows; those that meet are added."""
+    n, each = columns.shape
+    places = np.sort(columns, axis=1).astype(np.int32)
     starts = np.arange(0, n * each + 1, each, dtype=np.int32)
-    X = sparse.csr_matrix((rng.standard_normal(n * each), columns.ravel(), starts), shape=(n, p))
+    X = sparse.csr_matrix((rng.standard_normal(n * each), places.ravel(), starts), shape=(n, p))
     X.sum_duplicates()
     return X
 
@@ -92,6 +120,10 @@ def response(
     if kind == "linear":
         return scores[:, 0] + noise * rng.standard_normal(n)
     if kind == "softmax":
+        if data == "rare":
+            others = np.logaddexp.reduce(scores[:, :-1], axis=1)
+            scores = scores.copy()
+            scores[:, -1] += rare_shift(scores[:, -1] - others)
         return np.argmax(scores + rng.gumbel(size=scores.shape), axis=1)
     shifted = scores[:, 0] + (rare_shift(scores[:, 0]) if data == "rare" else 0.3)
     with np.errstate(over="ignore"):
@@ -99,7 +131,7 @@ def response(
 
 
 def rare_shift(scores: np.ndarray) -> float:
-    """The intercept at which one row in a thousand is of class 1, by bisection."""
+    """What to add to log-odds for one row in a thousand to be of that class, by bisection."""
     low, high = -60.0, 20.0
     for _ in range(60):
         middle = (low + high) / 2
@@ -113,7 +145,7 @@ def make(
     rng: np.random.Generator, kind: str, data: str, n: int, p: int, k: int, density: float
 ) -> tuple[np.ndarray | sparse.csr_matrix, np.ndarray]:
     """``X (n, p)`` and ``y (n,)``; every class has rows."""
-    X = sparse_design(rng, n, p, density) if density < 1 else DESIGNS[data](rng, n, p)
+    X = sparse_design(rng, data, n, p, density) if density < 1 else DESIGNS[data](rng, n, p)
     informative = p if p <= WIDEST_ROTATION else max(1, min(n, p) // 20)
     weight = true_weight(rng, X, k if kind == "softmax" else 1, informative)
     y = response(rng, np.asarray(X @ weight), kind, data)
