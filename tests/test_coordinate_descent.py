@@ -23,6 +23,8 @@ from torchlogreg import (
     SoftmaxRegression,
     fit,
 )
+from torchlogreg.inputs import make_data
+from torchlogreg.objective import Closure, Objective
 from torchlogreg.optim import CoordinateNewton, DualCoordinate, alpha_max
 
 F64 = torch.float64
@@ -223,3 +225,67 @@ def test_large_sparse_rows_are_walked_over_where_that_is_compiled(
     chosen = choose(Objective(model, None, penalty), None, n_rows=2000, X=data.X).name
     walks = {"L1": "coordinate_newton", "L2": "dual_coordinate"}[type(penalty).__name__]
     assert (chosen == walks) == there
+
+
+def levels(n: int, factors: int, each: int) -> Any:
+    """Indicators of factors whose levels have Zipf frequencies: rows share their columns."""
+    rng = np.random.default_rng(0)
+    share = 1 / np.arange(1, each + 1)
+    level = rng.choice(each, size=(n, factors), p=share / share.sum())
+    places = (level + each * np.arange(factors)).ravel()
+    starts = np.arange(0, n * factors + 1, factors)
+    return sparse.csr_array((np.ones(n * factors), places, starts), shape=(n, factors * each))
+
+
+@compiled
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_rows_that_share_columns_are_walked_in_new_orders(kind: str) -> None:
+    X = levels(3000, 10, 300)
+    y, ends = target(kind, X), []
+    for name in ("dual_coordinate", "newton_cg"):
+        model = made(kind, 3000, bias=False)
+        result = fit(model, X, y, penalty=L2(1 / 3000), optimizer=name, tol=1e-9, max_epochs=40)
+        assert result.converged
+        ends.append(result.objective)
+    assert ends[0] == pytest.approx(ends[1], rel=1e-12)
+
+
+@compiled
+@pytest.mark.parametrize("shared", [False, True])
+def test_an_order_is_kept_until_it_is_stale(shared: bool) -> None:
+    X = levels(3000, 10, 300) if shared else rows(3000, 3000, share=0.004)
+    y, orders = target("logistic", X), []
+    model = made("logistic", 3000, bias=False)
+    objective = Objective(model, penalty=L2(1 / 3000 if shared else 1 / 100))
+    data = make_data(model, X, y)
+    optimizer = DualCoordinate(objective.params)
+    for _ in range(4):
+        optimizer.step(Closure(objective, data, data))
+        duals = optimizer._duals
+        assert duals is not None and sorted(duals.order) == list(range(len(duals.order)))
+        orders.append(duals.order.tolist())
+    assert duals.stale == shared
+    assert (orders[2] != orders[3]) == shared and (orders[0] == orders[3]) != shared
+
+
+@compiled
+@pytest.mark.parametrize("label", [0.0, 1.0, 0.3])
+@pytest.mark.parametrize("q", [0.0, 1e-3, 1.0, 1e3, 1e6])
+@pytest.mark.parametrize("others", [-40.0, -1.0, 0.0, 3.0, 700.0])
+def test_a_row_is_solved_in_a_few_visits_from_anywhere(
+    label: float, q: float, others: float
+) -> None:
+    from torchlogreg.kernels.dual import DUAL
+
+    for first in (-30.0, -2.0, 0.0, 2.0, 30.0):
+        slope, score = np.array([label - 1 / (1 + np.exp(-first))]), np.array([first])
+        weight = np.array([others + q * slope[0]])  # one entry, 1: the score is the weight
+        facts = np.zeros(1), np.array([q]), np.ones(1), slope, score, weight
+        entries = np.array([0, 1]), np.zeros(1, np.uint32), np.ones(1)
+        for _ in range(12):
+            moved = DUAL["binary"](np.zeros(1, np.int64), 32, *entries, np.array([label]), *facts)
+        share = 1 / (1 + np.exp(-score[0])) if score[0] > -700 else 0.0
+        assert slope[0] == pytest.approx(label - share, abs=1e-15)
+        assert weight[0] == pytest.approx(others + q * slope[0], rel=1e-9, abs=1e-9)
+        assert abs(score[0] - weight[0]) <= 1e-9 * (1 + abs(score[0]) + 1e-6 * q)
+        assert 0 <= moved <= 1e-9

@@ -11,7 +11,7 @@ import pytest
 import torch
 from scipy import sparse
 
-from torchlogreg import LogisticRegression, fit
+from torchlogreg import L1, L2, LogisticRegression, Penalty, fit
 from torchlogreg.sparse import filled, is_sparse
 from torchlogreg.sparse_inputs import sparse_rows
 
@@ -167,3 +167,24 @@ def test_an_empty_column_is_diagnosed() -> None:
     model = LogisticRegression(4, dtype=F64)
     result = fit(model, sparse.csr_matrix(dense()), [0.0, 1, 0, 1, 0, 1], max_epochs=3, tol=0)
     assert any(f.kind == "constant" and f.columns == (3,) for f in result.diagnosis)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("penalty", [L1(1e-3), L2(1e-3)])
+def test_many_empty_columns_of_large_rows_are_diagnosed(bias: bool, penalty: Penalty) -> None:
+    # As of words that no document has: 12,000 x 4,000 is too large to be filled in, and so are
+    # the empty columns alone.
+    rng = np.random.default_rng(0)
+    places = rng.integers(8, 3000, (12_000, 10))
+    places[:, 0] = 7  # in every row
+    starts = np.arange(0, 120_001, 10)
+    data = rng.standard_normal(120_000) * (rng.random(120_000) < 0.9)
+    data[::10] = 0.1
+    X = sparse.csr_matrix((data, places.ravel(), starts), shape=(12_000, 4000))
+    X.data[X.indices == 7] = 0.1
+    y = (X @ rng.standard_normal(4000) + rng.logistic(size=12_000) > 0).astype(float)
+    model = LogisticRegression(4000, bias=bias, dtype=F64)
+    result = fit(model, X, y, penalty=penalty, tol=1e-4)
+    assert result.converged
+    constant = [f.columns[0] for f in result.diagnosis if f.kind == "constant"]
+    assert constant == ([*range(8), 3000, 3001] if bias else [*range(7), 3000, 3001, 3002])

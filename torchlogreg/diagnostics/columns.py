@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from torchlogreg.diagnostics.cone import Floats
 from torchlogreg.diagnostics.diagnosis import Finding
 from torchlogreg.diagnostics.problem import Problem
 from torchlogreg.diagnostics.screen import LIMIT, VIF, sound_columns, varied_columns
-from torchlogreg.sparse import fits_dense, is_sparse
+from torchlogreg.sparse import SparseRows, fits_dense
 
 APART = 1e6
 BLOCK = 2**16
@@ -102,8 +103,11 @@ def _vanished(problem: Problem, units: Tensor) -> bool:
         return False
     X = problem.rows()
     least = torch.finfo(units.dtype).tiny ** 0.5
-    if is_sparse(X):
-        sizes = X[:, suspects].abs().amax(dim=0)
+    if isinstance(X, SparseRows):
+        stored = np.abs(X.entries.rows.data)
+        if not bool(((stored > 0) & (stored < least)).any()):
+            return False
+        sizes = X.abs().amax(dim=0)[suspects]  # of all: empty columns are too many to be filled in
         return bool(((sizes > 0) & (sizes < least)).any())
     asked = (units == 1).cpu()
     return any(_tiny(X[:, a:b], asked[a:b], least) for a, b in _stretches(suspects))
@@ -148,13 +152,20 @@ def _first(weights: Tensor) -> int:
 
 
 def _stored_constants(problem: Problem) -> Iterator[Finding]:
-    """Columns of zeros or ones, in sparse rows too large for the other tests."""
-    X = problem.rows()
-    units = problem.objective.units(problem.data).columns
-    suspects = (units == 1).nonzero().flatten()[: DENSE // len(X)]
-    some = X[:, suspects]
-    constant = some.amax(dim=0) == some.amin(dim=0)
-    return _constants(problem, suspects[constant].tolist())
+    """Columns of zeros, or with an intercept of one value, in rows too large to be filled in."""
+    zero = (problem.objective.units(problem.data).columns == 1).cpu().numpy()
+    if not problem.has_intercept and not zero.any():
+        return iter(())
+    X: Any = problem.rows()
+    rows = X.entries.rows
+    places = rows.indices if rows.data.all() else rows.indices[rows.data != 0]
+    stored = np.bincount(places, minlength=rows.shape[1])
+    constant = stored == 0
+    full = np.flatnonzero(stored == len(X))[: DENSE // len(X)]
+    if problem.has_intercept and len(full):
+        some = X[:, torch.from_numpy(full)]
+        constant[full] = (some.amax(dim=0) == some.amin(dim=0)).numpy()
+    return _constants(problem, np.flatnonzero(constant).tolist())
 
 
 def _split(factor: Floats, tolerance: float) -> tuple[list[int], list[int]]:

@@ -1,4 +1,4 @@
-"""Compiled coordinate descent on compressed rows, one coordinate after another.
+"""Compiled coordinate descent over columns, one after another.
 
 Each loop depends on the one before it, so neither is shared among threads nor made of whole
 vectors. Places are unsigned: numba then need not look whether one counts from the end, which made
@@ -7,94 +7,11 @@ the sums half as fast.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from torchlogreg.kernels.compiling import entry, inner
-
-TRIES = 20
-"""Newton steps for a single row; two or three are usual."""
-
-NEAR = 1e-5
-"""Length of the last of them, whose error is its square; the next epoch starts there."""
-
-
-@inner
-def _logistic(start: float, q: float, y: float, u: float, first: float) -> tuple[float, float]:
-    """``t`` with ``t = start + q (y - sigmoid(t) - u)``, and ``y - sigmoid(t)``.
-
-    The left side less the right rises by 1 to 1 + q / 4: Newton, kept inside a bracket.
-    """
-    low, high = start + q * (y - 1 - u), start + q * (y - u)
-    t = min(max(first, low), high)
-    slope, close = 0.0, False
-    for _ in range(TRIES):
-        small = np.exp(-abs(t))
-        share = (1.0 if t >= 0 else small) / (1 + small)
-        slope = y - share
-        if close:
-            break
-        above = t - start - q * (slope - u)
-        if above > 0:
-            high = t
-        else:
-            low = t
-        after = t - above / (1 + q * share * (1 - share))
-        if not low <= after <= high:
-            after = 0.5 * (low + high)
-        close = abs(after - t) <= NEAR * (1 + abs(after))
-        t = after
-    return t, slope
-
-
-@inner
-def _squared(start: float, q: float, y: float, u: float, first: float) -> tuple[float, float]:
-    """``t`` with ``t = start + q (2 (y - t) - u)``, and ``2 (y - t)``."""
-    t = (start + q * (2 * y - u)) / (1 + 2 * q)
-    return t, 2 * (y - t)
-
-
-def _dual(solve: Any) -> Callable[..., None]:
-    """An epoch of dual coordinate descent for the loss whose rows ``solve`` solves."""
-
-    def run(
-        order: Any,
-        height: int,
-        starts: Any,
-        places: Any,
-        data: Any,
-        y: Any,
-        offset: Any,
-        step: Any,
-        squares: Any,
-        slopes: Any,
-        scores: Any,
-        weight: Any,
-    ) -> None:
-        n = len(y)
-        for block in order:
-            for i in range(block * height, min(n, (block + 1) * height)):
-                at, x = places[starts[i] : starts[i + 1]], data[starts[i] : starts[i + 1]]
-                score = offset[i]
-                for j in range(len(x)):
-                    score += x[j] * weight[at[j]]
-                q = step[i] * squares[i]
-                t, slope = solve(score, q, y[i], slopes[i], scores[i])
-                move = step[i] * (slope - slopes[i])
-                slopes[i] = slope
-                scores[i] = t
-                for j in range(len(x)):
-                    weight[at[j]] += move * x[j]
-
-    return run
-
-
-DUAL = {
-    "binary": entry(_dual(_logistic), "dual_binary"),
-    "squared": entry(_dual(_squared), "dual_squared"),
-}
 
 
 @inner
