@@ -29,7 +29,7 @@ HEIGHT = 32
 WALKS = 5
 """Walks over the rows in a step: the gradient that judges it costs as much as two."""
 
-STALE, SLOWER = 0.4, 3.0
+STALE, SLOWER = 0.4, 5.0
 """Share of the walk before by which the rows still move, itself and beside the least so far, from
 which on each walk has an order of its own."""
 
