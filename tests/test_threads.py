@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from scipy import sparse
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from torchlogreg import L2, LogisticRegression, OrdinalRegression, SoftmaxRegression, fit
@@ -110,4 +112,20 @@ def test_no_thread_of_torch_spins_beside_the_kernels(weighted: bool) -> None:
     weights = torch.ones_like(y) + y if weighted else None
     with Unswept() as seen:
         fit(model, X, y, penalty=L2(1e-3), sample_weight=weights)
+    assert set(seen.found) <= {"aten.detach.default"}
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize("optimizer", ["auto", "newton_cg", "lbfgs"])
+def test_sparse_rows_have_one_thread(optimizer: str) -> None:
+    """Whose products know but one; a second waited whenever another program had its core."""
+    rng, p = np.random.default_rng(0), SHARED + 1
+    X = sparse.random_array((4000, p), density=20 / p, rng=rng, format="csr")
+    X = sparse.vstack([X] * 2, format="csr")
+    assert X.nnz >= SMALL
+    y, look = (rng.random(8000) < 0.5).astype(float), Seen()
+    model = LogisticRegression(p, dtype=torch.float64)
+    with Unswept() as seen:
+        fit(model, X, y, penalty=L2(1e-3), hooks=[look], optimizer=optimizer, tol=1e-3)
+    assert look.threads == (2, 1) and torch.get_num_threads() == 2
     assert set(seen.found) <= {"aten.detach.default"}

@@ -19,9 +19,14 @@ from torchlogreg.kernels.strips import (
     upper_gram,
 )
 from torchlogreg.losses import Loss
+from torchlogreg.sparse import is_sparse
 from torchlogreg.threads import SMALL, threads_for
 
 WIDEST_GRAM = 512
+
+MANY, LONG = 2**12, 2**20
+"""Columns of sparse rows from which on no matrix of them is made; and numbers of a vector from
+which on two threads are worth their while."""
 
 
 def gram_available(X: Tensor) -> bool:
@@ -81,8 +86,14 @@ def curvature_available(model: Model, loss: Loss, batch: Batch) -> bool:
 
 
 def threads_of_fit(model: Model, loss: Loss, batch: Batch) -> AbstractContextManager[None]:
-    """:func:`threads_for` the rows of a fit; wide products take long, too, and are a library's."""
+    """:func:`threads_for` the rows of a fit; wide products take long, too, and are a library's.
+
+    Those of sparse rows know one thread, and what is left of many columns are short vectors: there
+    a second one gains nothing, and waits for eight milliseconds where another program has its core.
+    """
     n, p = batch.X.shape
+    if is_sparse(batch.X):
+        return threads_for(batch.X, swept=p >= MANY and max(n, p) <= LONG)
     swept = n * p >= SMALL and n > p and gram_available(batch.X) and available(model, loss, batch)
     return threads_for(batch.X, swept=swept)
 
