@@ -270,7 +270,7 @@ def test_an_order_is_kept_until_it_is_stale(shared: bool) -> None:
 
 @compiled
 @pytest.mark.parametrize("label", [0.0, 1.0, 0.3])
-@pytest.mark.parametrize("q", [0.0, 1e-3, 1.0, 1e3, 1e6])
+@pytest.mark.parametrize("q", [0.0, 1e-3, 1.0, 1e3, 1e6, 1e12])
 @pytest.mark.parametrize("others", [-40.0, -1.0, 0.0, 3.0, 700.0])
 def test_a_row_is_solved_in_a_few_visits_from_anywhere(
     label: float, q: float, others: float
@@ -278,14 +278,25 @@ def test_a_row_is_solved_in_a_few_visits_from_anywhere(
     from torchlogreg.kernels.dual import DUAL
 
     for first in (-30.0, -2.0, 0.0, 2.0, 30.0):
-        slope, score = np.array([label - 1 / (1 + np.exp(-first))]), np.array([first])
+        score = np.array([first])
+        slope = label - 1 / (1 + np.exp(-score))
         weight = np.array([others + q * slope[0]])  # one entry, 1: the score is the weight
         facts = np.zeros(1), np.array([q]), np.ones(1), slope, score, weight
         entries = np.array([0, 1]), np.zeros(1, np.uint32), np.ones(1)
         for _ in range(12):
-            moved = DUAL["binary"](np.zeros(1, np.int64), 32, *entries, np.array([label]), *facts)
+            moved = DUAL["binary"](np.zeros(1, int), 32, *entries, np.array([label]), *facts)
         share = 1 / (1 + np.exp(-score[0])) if score[0] > -700 else 0.0
         assert slope[0] == pytest.approx(label - share, abs=1e-15)
-        assert weight[0] == pytest.approx(others + q * slope[0], rel=1e-9, abs=1e-9)
-        assert abs(score[0] - weight[0]) <= 1e-9 * (1 + abs(score[0]) + 1e-6 * q)
-        assert 0 <= moved <= 1e-9
+        lost = 1e-9 + 1e-15 * q  # of the weight, which was as large as q
+        assert weight[0] == pytest.approx(others + q * slope[0], rel=1e-9, abs=lost)
+        assert score[0] == pytest.approx(weight[0], rel=1e-9, abs=lost)
+        assert 0 <= moved <= lost
+
+
+@compiled
+def test_huge_rows_are_told_apart_by_almost_nothing() -> None:
+    # In the tail of the logistic function Newton's steps have length one.
+    X, y = sparse.csr_array(1e6 * np.eye(50)), [0.0, 1.0] * 25
+    model = made("logistic", 50, bias=False)
+    result = fit(model, X, y, penalty=L2(1 / 50), optimizer="dual_coordinate")
+    assert result.converged and result.objective < 4e-10

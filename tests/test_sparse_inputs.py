@@ -188,3 +188,15 @@ def test_many_empty_columns_of_large_rows_are_diagnosed(bias: bool, penalty: Pen
     assert result.converged
     constant = [f.columns[0] for f in result.diagnosis if f.kind == "constant"]
     assert constant == ([*range(8), 3000, 3001] if bias else [*range(7), 3000, 3001, 3002])
+
+
+def test_a_column_that_only_rows_without_weight_fill_is_named() -> None:
+    rng = np.random.default_rng(0)
+    X = sparse.random_array((12_000, 2000), density=0.005, rng=rng, format="lil")
+    X[:, 0] = 0
+    X[:100, 0] = 2.0
+    weights = np.ones(12_000)
+    weights[:100] = 0
+    y, model = (rng.random(12_000) < 0.5).astype(float), LogisticRegression(2000, bias=False)
+    result = fit(model, X.tocsr(), y, penalty=L2(1e-2), sample_weight=weights, tol=1e-3)
+    assert [f.columns for f in result.diagnosis if f.kind == "constant"] == [(0,)]

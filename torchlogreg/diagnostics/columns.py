@@ -153,8 +153,9 @@ def _first(weights: Tensor) -> int:
 
 def _stored_constants(problem: Problem) -> Iterator[Finding]:
     """Columns of zeros, or with an intercept of one value, in rows too large to be filled in."""
-    zero = (problem.objective.units(problem.data).columns == 1).cpu().numpy()
-    if not problem.has_intercept and not zero.any():
+    units = problem.objective.units(problem.data).columns
+    # Empty columns have the unit 1, by all rows: those without weight may hold some entries.
+    if not problem.has_intercept and problem.all_count and not bool((units == 1).any()):
         return iter(())
     X: Any = problem.rows()
     rows = X.entries.rows

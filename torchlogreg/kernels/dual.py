@@ -10,16 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from torchlogreg.kernels.compiling import entry, inner
 from torchlogreg.kernels.elementary import exp64
 
 TRIES = 20
-"""Newton steps for a single row; one or two are usual."""
+"""Newton steps for a single row in a visit. One or two are usual; in the tail of the logistic
+function they have length one, and the next visit goes on."""
 
 NEAR = 0.3
-"""Length of the last of them. It leaves less than a fifth of a row's step undone, whatever its
+"""Length of the last of them. It leaves less than a fifth of the row's move undone, whatever its
 curvature, for that changes by no more than a third on the way; and ever less near the optimum."""
 
 
@@ -36,11 +35,15 @@ def _logistic(start: float, q: float, y: float, u: float, first: float) -> tuple
     """``t`` with ``t = start + q (y - sigmoid(t) - u)``, roughly, and ``y - sigmoid(t)``.
 
     The left side less the right rises by 1 to 1 + q / 4: Newton, kept inside a bracket, which is
-    halved where a step is no half of the one before. It starts at ``first``, where ``y - sigmoid``
-    is ``u`` unless that is zero: a row not seen before.
+    halved where a step would leave it, or goes back by more than half of the one before. It starts
+    at ``first``, where ``y - sigmoid`` is ``u`` unless that is zero: a row not seen before.
     """
     low, high = start + q * (y - 1 - u), start + q * (y - u)
-    t, slope, before = first, u, np.inf
+    if start + q * (y - 0.5 - u) < 0:  # on this side of zero Newton's steps from there never fail
+        high = min(high, 0.0)
+    else:
+        low = max(low, 0.0)
+    t, slope, move = first, u, 0.0
     if u == 0 or not low <= t <= high:
         t = min(max(t, low), high)
         slope = y - _share(t)
@@ -51,12 +54,13 @@ def _logistic(start: float, q: float, y: float, u: float, first: float) -> tuple
         else:
             low = t
         after = t - above / (1 + q * (y - slope) * ((1 - y) + slope))
-        if not low <= after <= high or 2 * abs(after - t) > before:
+        turned = (after - t) * move < 0 and 2 * abs(after - t) > abs(move)
+        if turned or not low <= after <= high:
             after = 0.5 * (low + high)
-        before = abs(after - t)
+        move = after - t
         t = after
         slope = y - _share(t)
-        if before <= NEAR:
+        if abs(move) <= NEAR:
             break
     return t, slope
 

@@ -23,17 +23,18 @@ from torchlogreg.sparse import SparseRows
 
 KINDS: dict[Loss, str] = {squared_error: "squared", binary_nll: "binary"}
 
-HEIGHT = 32
-"""Rows that stay together when their order is shuffled: single ones are not found in the cache."""
+HEIGHT, BLOCKS = 32, 512
+"""Rows that stay together when their order is shuffled, at most: single ones of many rows are not
+found in the cache; and blocks that there are at least, for a new order to be another one."""
 
 WALKS = 5
 """Walks over the rows in a step: the gradient that judges it costs as much as two."""
 
 STALE, SLOWER = 0.4, 5.0
-"""Share of the walk before by which the rows still move, itself and beside the least so far, from
-which on each walk has an order of its own."""
+"""An order is stale once a walk moves the rows by more than this share of the walk before, or by
+more than so many times the least such share so far."""
 
-AFRESH = 3
+AFRESH = 2
 """Steps after which ``weight`` is summed anew, so that roundings do not pile up."""
 
 
@@ -42,8 +43,9 @@ class Duals:
     """What is known of every row, (n,) each, and what does not change.
 
     ``slopes`` are the dual variables, minus the derivative of the row's loss at ``scores``;
-    ``weight = sum_i step_i slopes_i x_i``. ``moved`` is how far the rows moved in the last walk,
-    ``least`` the least share of it that the next one moved them.
+    ``weight = sum_i step_i slopes_i x_i``. ``order`` is that of blocks of ``height`` rows.
+    ``moved`` is how far the rows moved in the last walk, ``least`` the least share of it that the
+    next one moved them.
     """
 
     X: SparseRows
@@ -55,6 +57,7 @@ class Duals:
     slopes: np.ndarray[Any, Any]
     scores: np.ndarray[Any, Any]
     source: torch.Generator
+    height: int
     moved: float = math.inf
     least: float = math.inf
     stale: bool = False
@@ -80,14 +83,14 @@ class DualCoordinate(Optimizer):
 
         weight = sum_i step_i u_i x_i,    u_i = -loss_i'(x_i . weight),    step_i = s_i / (alpha n)
 
-    with ``s_i`` the sample weights. Each row's equation is solved exactly with the others held, and
+    with ``s_i`` the sample weights. Each row's equation is solved with the others held, nearly, and
     ``weight`` follows at the price of the row's stored entries.
 
     1. Once for the same rows: ``u_i`` from the scores at the present weights; zero where these are.
     2. For each row: the score ``t``, then ``t' = t + step_i |x_i|^2 (-loss_i'(t') - u_i)`` by
        a step or two of Newton's method in a bracket (squared error: by formula), then ``weight``.
     3. After every few steps ``weight`` from its sum.
-    4. The order of the rows, random in blocks, is kept while that is quick: on rows without
+    4. The order of the rows, random in small blocks, is kept while that is quick: on rows without
        structure it saves a fourth of the walks. Where many rows share columns, as words or the
        levels of a factor do, an order that is kept may never end; as soon as the walks move the
        rows but little less than those before, each has a new one.
@@ -101,7 +104,7 @@ class DualCoordinate(Optimizer):
     params : iterable of nn.Parameter
         All trainable parameters of the model: its ``weight``.
     lr : float
-        Only 1: each row is solved exactly.
+        Only 1: each row is solved for itself.
     generator : torch.Generator, optional
         Source of the order of rows, on the CPU. Default: one of its own, seeded with 0.
 
@@ -136,7 +139,7 @@ class DualCoordinate(Optimizer):
         generator: torch.Generator | None = None,
     ) -> None:
         if lr != 1:
-            raise ValueError(f"DualCoordinate solves rows exactly, lr=1, not {lr=}")
+            raise ValueError(f"DualCoordinate solves row after row, lr=1, not {lr=}")
         super().__init__(params, {"lr": lr})
         self._generator = generator
 
@@ -170,7 +173,7 @@ class DualCoordinate(Optimizer):
         own = (y, duals.offset, duals.step, duals.squares, duals.slopes, duals.scores)
         entries = (rows.indptr, rows.indices.view(unsigned(rows.indices)), rows.data)
         for _ in range(WALKS):
-            duals.walked(DUAL[KINDS[loss]](duals.order, HEIGHT, *entries, *own, moved))
+            duals.walked(DUAL[KINDS[loss]](duals.order, duals.height, *entries, *own, moved))
         weight.copy_(torch.from_numpy(moved)[None])
         self._steps += 1
 
@@ -196,8 +199,9 @@ class DualCoordinate(Optimizer):
         squares = X.square().sum(1).numpy()
         own = (fixed.numpy(), slopes.numpy(), scores.numpy())
         source = self._generator or torch.Generator().manual_seed(0)
-        order = torch.randperm(-(-len(batch) // HEIGHT), generator=source).numpy()
-        self._duals, self._steps = Duals(X, batch, order, step, squares, *own, source), 0
+        height = max(1, min(HEIGHT, len(batch) // BLOCKS))
+        order = torch.randperm(-(-len(batch) // height), generator=source).numpy()
+        self._duals, self._steps = Duals(X, batch, order, step, squares, *own, source, height), 0
         return self._duals
 
 
