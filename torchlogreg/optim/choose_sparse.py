@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from torchlogreg.kernels import SMALLEST
@@ -16,6 +17,10 @@ WALKED = 2**19
 STIFF = 100.0
 """Mean squared length of rows over ``alpha n`` up to which the dual of the squared error is quick;
 under a logistic loss the rows that are told apart bend so little that it is quick at any."""
+
+ALIKE, SAMPLE = 0.05, 1000
+"""Share of one column in the squares of all from which on the rows are too alike for their dual, as
+with amounts beside indicators; and rows that tell it."""
 
 
 def for_sparse(objective: Objective, X: Tensor | None, limit: int) -> tuple[str, str] | None:
@@ -51,6 +56,9 @@ def for_sparse(objective: Objective, X: Tensor | None, limit: int) -> tuple[str,
 def _quick_dual(objective: Objective, X: Tensor) -> bool:
     """Whether few epochs over the rows will do."""
     if dual_coordinate.unsuitable(objective, X) or len(X) > 2 * X.shape[1]:
+        return False
+    some = X[torch.linspace(0, len(X) - 1, min(len(X), SAMPLE)).long()].square().sum(0)
+    if float(some.max()) > ALIKE * float(some.sum()):
         return False
     if objective.loss is not squared_error or objective.penalty is None:
         return True
