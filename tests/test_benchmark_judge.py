@@ -43,15 +43,34 @@ def test_reference_is_an_optimum_on_every_design(name, design, tmp_path):
     assert np.abs(weight).max() < 1e-7 * units and np.abs(bias).max() * data.spec.intercept < 1e-7
 
 
+@pytest.mark.parametrize("design", generators.DESIGNS)
 @pytest.mark.parametrize("name", SPARSE)
-def test_reference_under_l1_satisfies_its_conditions(name, tmp_path):
-    data = made(name, tmp_path)
+def test_reference_under_l1_is_an_optimum_on_every_design(name, design, tmp_path):
+    data = made(name, tmp_path, data=design)
     best = reference(data)
+    assert best.certificate < 1e-10
     slope = objectives.gradient(data, best.weight, best.bias)[0]
-    zero = best.weight == 0
-    assert zero.any() and not zero.all()
-    assert np.abs(slope[zero]).max() <= data.spec.l1 * (1 + 1e-9)
-    np.testing.assert_allclose(slope[~zero], -data.spec.l1 * np.sign(best.weight[~zero]), rtol=1e-9)
+    l1, zero = data.spec.l1, best.weight == 0
+    assert not zero.all() and (zero.any() or design == "collinear")
+    assert np.abs(slope).max() <= l1 * (1 + 1e-9)
+    # A weight next to zero is one whose gradient next to ``l1`` does not matter.
+    apart = np.abs(slope + l1 * np.sign(best.weight)) * np.abs(best.weight)
+    assert apart.max() < 1e-12 * best.value
+
+
+@pytest.mark.parametrize("design", ["gaussian", "collinear"])
+@pytest.mark.parametrize("name", SPARSE)
+def test_reference_under_l1_is_below_every_point_around_it(name, design, tmp_path):
+    data = made(name, tmp_path, data=design)
+    best, rng = reference(data), np.random.default_rng(0)
+    p = data.spec.p
+    for scale in (1e-1, 1e-3, 1e-5):
+        for _ in range(20):
+            step = scale * rng.standard_normal(best.weight.shape)
+            if rng.random() < 0.5:  # along a pair, which is where an objective hardly bends
+                step[:, p // 2 :] = -step[:, : p // 2]
+            value = objectives.value(data, best.weight + step, best.bias)
+            assert value >= best.value * (1 - 1e-13)
 
 
 @pytest.mark.parametrize("design", generators.DESIGNS)

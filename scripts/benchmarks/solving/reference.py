@@ -1,21 +1,18 @@
 """The reference optimum: solved once, far tighter than any target, by nothing of the package.
 
-Smooth problems: Newton's method with exact Hessians or conjugate gradients. L1: Newton on the
-support with fixed signs, columns leaving at zero and entering where the gradient exceeds ``l1``.
+Smooth problems: Newton's method with exact Hessians or conjugate gradients. L1: an interior point.
 Both end on their own proof: half the squared Newton decrement and the violated conditions, relative
 to the objective, bound how far above the optimum they are.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import warnings
 from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import lapack
 
-from benchmarks.solving import objectives
+from benchmarks.solving import interior, objectives
 from benchmarks.solving.curvature import Curvature
 from benchmarks.solving.problems import Data
 
@@ -46,15 +43,11 @@ class Reference(NamedTuple):
 
 
 def reference(data: Data, row_weight: np.ndarray | None = None) -> Reference:
-    """The optimum of a problem, under other weights of rows if they are given.
-
-    Raises
-    ------
-    ValueError
-        For L1 with an intercept, which no problem here has.
-    """
+    """The optimum of a problem, under other weights of rows if they are given (not under L1)."""
     if data.spec.l1:
-        return sparse_optimum(data)
+        weight, bound = interior.optimum(data)
+        bias = np.zeros(1)
+        return Reference(weight, bias, objectives.value(data, weight, bias), bound)
     return smooth_optimum(data, row_weight)
 
 
@@ -125,97 +118,6 @@ def _conjugate(curved: Curvature, g: np.ndarray) -> np.ndarray:
             break
         direction, rz = z + (new / rz) * direction, new
     return x
-
-
-def sparse_optimum(data: Data) -> Reference:
-    """Newton on the support; starts from a coarse solution of scikit-learn's, ends on its proof."""
-    spec = data.spec
-    if spec.intercept or spec.width > 1:
-        raise ValueError("reference optima under L1 have no intercept and one column of scores")
-    weight = _coarse(data)
-    bias = np.zeros(1)
-    certificate = np.inf
-    for _ in range(STEPS):
-        support = np.flatnonzero(weight[0])
-        weight[0, support] = _on_support(data, support, weight[0, support])
-        slope = objectives.gradient(data, weight, bias)[0][0]
-        off = weight[0] == 0
-        excess = np.where(off, np.abs(slope) - spec.l1, 0.0)
-        wrong = np.abs(slope + spec.l1 * np.sign(weight[0]))[~off]
-        f = objectives.value(data, weight, bias)
-        norm = float(np.abs(weight).sum())
-        worst = max(float(excess.max(initial=0.0)), float(wrong.max(initial=0.0)), 0.0)
-        certificate = worst * norm / max(f, 1e-300)
-        entering = np.flatnonzero(excess > 1e-10 * spec.l1)
-        if not len(entering):
-            break
-        # A hair off zero on the side the gradient points to: the next Newton step moves it on.
-        weight[0, entering] = -np.sign(slope[entering]) * 1e-14
-    return Reference(weight, bias, objectives.value(data, weight, bias), certificate)
-
-
-def _on_support(data: Data, support: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """Newton on some columns with the signs of ``w`` (s,); columns that reach zero stay there."""
-    w = w.copy()
-    for _ in range(STEPS):
-        live = np.flatnonzero(w)
-        if not len(live):
-            break
-        spec = dataclasses.replace(data.spec, p=len(live), l1=0.0)
-        some = Data(spec, data.X[:, support[live]], data.y)
-        step, slope = _step_on(some, w[live], data.spec.l1)
-        moved = _along(some, w[live], step, data.spec.l1)
-        small = np.max(np.abs(moved - w[live])) <= 1e-15 * np.max(np.abs(moved))
-        w[live] = moved
-        if small or abs(float(slope @ step)) < 1e-30:
-            break
-    return w
-
-
-def _step_on(some: Data, w: np.ndarray, l1: float) -> tuple[np.ndarray, np.ndarray]:
-    """The Newton step with fixed signs, and the gradient it comes from, both (s,)."""
-    at, none = w[None], np.zeros(1)
-    slope = objectives.gradient(some, at, none)[0][0] + l1 * np.sign(w)
-    return -_solve(Curvature.at(some, at, none), slope), slope
-
-
-def _along(some: Data, w: np.ndarray, step: np.ndarray, l1: float) -> np.ndarray:
-    """``w + step``, changes of sign set to zero; if that is no lower, up to the first of them."""
-    none = np.zeros(1)
-
-    def f(at: np.ndarray) -> float:
-        return objectives.value(some, at[None], none) + l1 * float(np.abs(at).sum())
-
-    moved = w + step
-    crossing = np.sign(moved) != np.sign(w)
-    moved[crossing] = 0.0
-    if not crossing.any() or f(moved) <= f(w):
-        return moved
-    room = np.where(crossing, np.abs(w) / np.maximum(np.abs(step), 1e-300), np.inf)
-    moved = w + float(room.min()) * step
-    moved[room.argmin()] = 0.0
-    return moved
-
-
-def _coarse(data: Data) -> np.ndarray:
-    """Weights (1, p) near the optimum, from scikit-learn's coordinate descent."""
-    from sklearn.linear_model import Lasso, LogisticRegression
-
-    spec = data.spec
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        if spec.kind == "linear":
-            model = Lasso(spec.l1 / 2, fit_intercept=False, tol=1e-8, max_iter=10_000)
-        else:
-            settings = {
-                "C": 1 / (spec.l1 * spec.n),
-                "solver": "liblinear",
-                "tol": 1e-8,
-                "max_iter": 1000,
-            }
-            model = LogisticRegression(l1_ratio=1.0, fit_intercept=False, **settings)
-        model.fit(data.X, data.y)
-    return np.array(model.coef_, dtype=np.float64).reshape(1, -1)
 
 
 def _flat(weight: np.ndarray, bias: np.ndarray, intercept: bool) -> np.ndarray:
