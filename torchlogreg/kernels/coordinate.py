@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from torchlogreg.kernels.compiling import entry, inner
+from torchlogreg.kernels.pairs import both, likeness
 
 
 @inner
@@ -44,34 +45,59 @@ def _columns(
     active: Any,
     entries: tuple[Any, Any, Any],
     prepared: tuple[Any, Any, Any],
+    pairs: tuple[Any, Any, Any, Any],
     model: tuple[Any, Any, Any, Any],
     new: Any,
     moved: Any,
 ) -> float:
     """A sweep over the columns; twice the largest fall of the quadratic part."""
+    mate, _, _, second = pairs
+    largest = 0.0
+    for a in range(len(active)):
+        fall = -1.0
+        if len(mate) and mate[a] >= 0:
+            fall = both(a, active, entries, prepared, pairs, model, new, moved)
+            if fall < 0:
+                fall = _one(mate[a], active, entries, prepared, model, new, moved)
+                fall = max(fall, _one(a, active, entries, prepared, model, new, moved))
+        elif not (len(mate) and second[a]):
+            fall = _one(a, active, entries, prepared, model, new, moved)
+        largest = max(largest, fall)
+    return largest
+
+
+@inner
+def _one(
+    a: int,
+    active: Any,
+    entries: tuple[Any, Any, Any],
+    prepared: tuple[Any, Any, Any],
+    model: tuple[Any, Any, Any, Any],
+    new: Any,
+    moved: Any,
+) -> float:
+    """A column; twice the fall of the quadratic part."""
     starts, places, data = entries
     own, begin, bent = prepared
     slope, ridge, kink, weight = model
-    largest = 0.0
-    for a in range(len(active)):
-        j = active[a]
-        if not own[a] > 0:  # a column of zeros: the kink alone has a say
-            new[j] = 0.0 if abs(slope[j]) < kink[j] else new[j]
-            continue
-        at, b = places[starts[j] : starts[j + 1]], bent[begin[a] : begin[a + 1]]
-        s = 0.0
-        for i in range(len(b)):
-            s += b[i] * moved[at[i]]
-        goal = new[j] - (slope[j] + ridge[j] * (new[j] - weight[j]) + s) / own[a]
-        after = np.sign(goal) * max(abs(goal) - kink[j] / own[a], 0.0)
-        step = after - new[j]
-        if step != 0:
-            new[j] = after
-            largest = max(largest, own[a] * step * step)
-            x = data[starts[j] : starts[j + 1]]
-            for i in range(len(x)):
-                moved[at[i]] += step * x[i]
-    return largest
+    j = active[a]
+    if not own[a] > 0:  # a column of zeros: the kink alone has a say
+        new[j] = 0.0 if abs(slope[j]) < kink[j] else new[j]
+        return 0.0
+    at, b = places[starts[j] : starts[j + 1]], bent[begin[a] : begin[a + 1]]
+    s = 0.0
+    for i in range(len(b)):
+        s += b[i] * moved[at[i]]
+    goal = new[j] - (slope[j] + ridge[j] * (new[j] - weight[j]) + s) / own[a]
+    after = np.sign(goal) * max(abs(goal) - kink[j] / own[a], 0.0)
+    step = after - new[j]
+    if step == 0:
+        return 0.0
+    new[j] = after
+    x = data[starts[j] : starts[j + 1]]
+    for i in range(len(x)):
+        moved[at[i]] += step * x[i]
+    return float(own[a] * step * step)
 
 
 @inner
@@ -100,20 +126,23 @@ def _quadratic(
     new: Any,
     moved: Any,
     intercept: Any,
+    mate: Any,
     share: float,
     most: int,
 ) -> int:
     """Coordinate descent: ``slope d + (Xd)' bend (Xd) / 2 + ridge d^2 / 2 + kink |weight + d|``.
 
     ``new`` is ``weight + d`` and ``moved`` is ``X d`` plus the intercept's step. ``intercept`` has
-    its slope and its step; empty if there is none. Ends when a sweep's largest fall is ``share`` of
-    the largest before; returns the number of sweeps.
+    its slope and its step; empty if there is none. ``mate`` has, for each active column, the place
+    of another that may be almost the same, or -1; empty if there are none. Ends when a sweep's
+    largest fall is ``share`` of the largest before; returns the number of sweeps.
     """
     prepared = _bent(active, starts, places, data, bend, ridge)
     entries, model = (starts, places, data), (slope, ridge, kink, weight)
+    pairs = (mate, *likeness(active, entries, prepared, mate))
     total, first = bend.sum(), 0.0
     for sweep in range(most):
-        largest = _columns(active, entries, prepared, model, new, moved)
+        largest = _columns(active, entries, prepared, pairs, model, new, moved)
         if len(intercept) and total > 0:
             largest = max(largest, _constant(bend, total, moved, intercept))
         first = max(first, largest)

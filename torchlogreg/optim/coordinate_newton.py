@@ -15,6 +15,7 @@ from torchlogreg.losses import binary_nll, squared_error
 from torchlogreg.models import LinearRegression, LogisticRegression
 from torchlogreg.objective import Closure, Objective
 from torchlogreg.optim.dual_coordinate import installed, unsigned
+from torchlogreg.optim.like_columns import LikeColumns
 from torchlogreg.optim.line_search import move_
 from torchlogreg.optim.requirements import our_closure
 from torchlogreg.optim.working_set import found_at
@@ -31,7 +32,9 @@ class CoordinateNewton(Optimizer):
     2. The columns that matter: nonzero weights, and those that break their optimality condition.
     3. Coordinate descent on the quadratic model with its kinks; a column costs its stored entries,
        and no matrix is formed. Ended when a sweep's largest fall is a small share of the first
-       sweep's; the share shrinks with the distance from the optimum.
+       sweep's; the share shrinks with the distance from the optimum. Once that took too many
+       sweeps, columns of the same rows that are nearly multiples of each other are solved for two
+       at once: one after the other they would hand each other the same share for ever.
     4. Backtracking on the whole objective (Armijo, 1966), without a pass over the rows.
 
     A numba kernel walks the columns; a copy of the rows, compressed by columns, is made once.
@@ -63,7 +66,10 @@ class CoordinateNewton(Optimizer):
     needs_full_batch = True
     needs_all_ranks = True
     handles_nonsmooth = True
-    _first: tuple[Tensor, float] | None = None  # of the class, since a copy takes only its state
+    # Of the class, since a copy takes only its state.
+    _first: tuple[Tensor, float] | None = None
+    _alike: tuple[Tensor, LikeColumns] | None = None
+    _slow = False
 
     def __init__(self, params: Iterable[nn.Parameter], lr: float = 1.0) -> None:
         if not 0 < lr <= 1:
@@ -93,7 +99,9 @@ class CoordinateNewton(Optimizer):
         off = torch.where(weight == 0, shrunk, (slope + kink * weight.sign()).abs())
         active = ((weight != 0) | (off > 0)).nonzero()[:, 0]  # 2
         share = self._share(closure, off)
-        direction, moved = _model_step(closure, active, (slope, ridge, kink, gradient[p:]), share)
+        mate = self._mates(closure, active)
+        parts = (slope, ridge, kink, gradient[p:])
+        direction, moved, self._slow = _model_step(closure, active, parts, mate, share)
         self._search(closure, direction, torch.dot(gradient, direction), moved)
         return value
 
@@ -103,6 +111,15 @@ class CoordinateNewton(Optimizer):
         if self._first is None or self._first[0] is not closure.batch.X:
             self._first = closure.batch.X, size
         return float(max(1e-8, min(1e-2, 1e-2 * (size / (self._first[1] or 1.0)))))
+
+    def _mates(self, closure: Closure, active: Tensor) -> np.ndarray[Any, Any]:
+        """Places among the active of columns that may be almost the same, once sweeps were slow."""
+        X: Any = closure.batch.X
+        if self._slow and (self._alike is None or self._alike[0] is not X):
+            self._alike = X, LikeColumns(X.entries.by_columns)
+        if self._alike is None or not self._alike[1].any:
+            return np.empty(0, np.int64)
+        return self._alike[1].mates(active.numpy())
 
     def _search(self, closure: Closure, direction: Tensor, fall: Tensor, moved: Tensor) -> None:
         """The first of lr, lr/2, ... that lowers the objective enough, or none; step 4."""
@@ -124,9 +141,16 @@ class CoordinateNewton(Optimizer):
 
 
 def _model_step(
-    closure: Closure, active: Tensor, parts: tuple[Tensor, ...], share: float
-) -> tuple[Tensor, Tensor]:
-    """Minimiser of the quadratic model (P,), and what it adds to ``eta`` (n,); step 3."""
+    closure: Closure,
+    active: Tensor,
+    parts: tuple[Tensor, ...],
+    mate: np.ndarray[Any, Any],
+    share: float,
+) -> tuple[Tensor, Tensor, bool]:
+    """Minimiser of the quadratic model (P,), what it adds to ``eta`` (n,), and whether it is rough.
+
+    Step 3. It is rough if as many sweeps as are allowed left too much.
+    """
     from torchlogreg.kernels.coordinate import QUADRATIC
 
     objective, batch = closure.objective, closure.batch
@@ -140,8 +164,9 @@ def _model_step(
     intercept = np.array([by_intercept.item(), 0.0] if len(by_intercept) else [])
     model = [t.contiguous().numpy() for t in (bend, slope, ridge, kink, weight, new, moved)]
     entries = (columns.indptr, columns.indices.view(unsigned(columns.indices)), columns.data)
-    QUADRATIC(active.numpy(), *entries, *model, intercept, share, SWEEPS)
-    return torch.cat((new - weight, torch.from_numpy(intercept[1:]).to(weight))), moved
+    sweeps = QUADRATIC(active.numpy(), *entries, *model, intercept, mate, share, SWEEPS)
+    direction = torch.cat((new - weight, torch.from_numpy(intercept[1:]).to(weight)))
+    return direction, moved, sweeps == SWEEPS
 
 
 def _shape_of_penalty(objective: Objective) -> tuple[Tensor, Tensor]:

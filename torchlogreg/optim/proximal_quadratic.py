@@ -80,7 +80,8 @@ def minimise(
     diagonal = matrix.diagonal().clone()
     size = torch.where(diagonal > 0, diagonal, 1.0).sqrt()  # 1
     H = (matrix / size[:, None]).div_(size)
-    H.diagonal().copy_(torch.where(diagonal > 0, 1.0 + eps ** (2 / 3), 1.0))
+    # Of the matrix's own dtype: torch takes numbers of Python's for float32, where this is 1.
+    H.diagonal().copy_(1.0 + eps ** (2 / 3) * (diagonal > 0).to(H))
     u = start * size
     problem = Quadratic(H, H @ u - gradient / size, kink / size)
     downhill = -gradient / size
