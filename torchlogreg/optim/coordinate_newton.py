@@ -68,8 +68,7 @@ class CoordinateNewton(Optimizer):
     handles_nonsmooth = True
     # Of the class, since a copy takes only its state.
     _first: tuple[Tensor, float] | None = None
-    _alike: tuple[Tensor, LikeColumns] | None = None
-    _slow = False
+    _paired = False
 
     def __init__(self, params: Iterable[nn.Parameter], lr: float = 1.0) -> None:
         if not 0 < lr <= 1:
@@ -101,7 +100,8 @@ class CoordinateNewton(Optimizer):
         share = self._share(closure, off)
         mate = self._mates(closure, active)
         parts = (slope, ridge, kink, gradient[p:])
-        direction, moved, self._slow = _model_step(closure, active, parts, mate, share)
+        direction, moved, rough = _model_step(closure, active, parts, mate, share)
+        self._paired |= rough
         self._search(closure, direction, torch.dot(gradient, direction), moved)
         return value
 
@@ -113,13 +113,11 @@ class CoordinateNewton(Optimizer):
         return float(max(1e-8, min(1e-2, 1e-2 * (size / (self._first[1] or 1.0)))))
 
     def _mates(self, closure: Closure, active: Tensor) -> np.ndarray[Any, Any]:
-        """Places among the active of columns that may be almost the same, once sweeps were slow."""
+        """Places among the active of columns that may be almost the same, once sweeps were many."""
         X: Any = closure.batch.X
-        if self._slow and (self._alike is None or self._alike[0] is not X):
-            self._alike = X, LikeColumns(X.entries.by_columns)
-        if self._alike is None or not self._alike[1].any:
+        if not self._paired:
             return np.empty(0, np.int64)
-        return self._alike[1].mates(active.numpy())
+        return LikeColumns.of(X.entries).mates(active.numpy())
 
     def _search(self, closure: Closure, direction: Tensor, fall: Tensor, moved: Tensor) -> None:
         """The first of lr, lr/2, ... that lowers the objective enough, or none; step 4."""

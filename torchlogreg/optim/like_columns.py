@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from torchlogreg.compressed import Compressed
+
 BLOCK = 2**20
 """Stored entries that are looked at at once."""
 
@@ -52,12 +54,24 @@ class LikeColumns:
         ordered = key[order]
         self.any = bool(((ordered[1:] == ordered[:-1]) & (ordered[1:] > 0)).any())
 
+    @classmethod
+    def of(cls, entries: Compressed) -> LikeColumns:
+        """Those of some rows; looked at when first asked for."""
+        if "alike" not in entries.kept:
+            entries.kept["alike"] = cls(entries.by_columns)
+        found: LikeColumns = entries.kept["alike"]
+        return found
+
     def mates(self, active: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """For each of some columns the place among them of the next of the same rows, or -1."""
+        """For each of some columns the place of the next of the same rows, or -1.
+
+        Empty if no column of the matrix has one.
+        """
+        if not self.any:
+            return np.empty(0, np.int64)
+        order = np.argsort(self.rank[active])
+        group = self.group[active[order]]
+        pairs = np.flatnonzero((group[1:] == group[:-1]) & (group[1:] > 0))
         mate = np.full(len(active), -1, np.int64)
-        if self.any:
-            order = np.argsort(self.rank[active])
-            group = self.group[active[order]]
-            pairs = np.flatnonzero((group[1:] == group[:-1]) & (group[1:] > 0))
-            mate[order[pairs]] = order[pairs + 1]
+        mate[order[pairs]] = order[pairs + 1]
         return mate
