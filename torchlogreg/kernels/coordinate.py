@@ -51,53 +51,35 @@ def _columns(
     moved: Any,
 ) -> float:
     """A sweep over the columns; twice the largest fall of the quadratic part."""
-    mate, _, _, second = pairs
-    largest = 0.0
-    for a in range(len(active)):
-        fall = -1.0
-        if len(mate) and mate[a] >= 0:
-            fall = both(a, active, entries, prepared, pairs, model, new, moved)
-            if fall < 0:
-                fall = _one(mate[a], active, entries, prepared, model, new, moved)
-                fall = max(fall, _one(a, active, entries, prepared, model, new, moved))
-        elif not (len(mate) and second[a]):
-            fall = _one(a, active, entries, prepared, model, new, moved)
-        largest = max(largest, fall)
-    return largest
-
-
-@inner
-def _one(
-    a: int,
-    active: Any,
-    entries: tuple[Any, Any, Any],
-    prepared: tuple[Any, Any, Any],
-    model: tuple[Any, Any, Any, Any],
-    new: Any,
-    moved: Any,
-) -> float:
-    """A column; twice the fall of the quadratic part."""
     starts, places, data = entries
     own, begin, bent = prepared
+    mate, _, _, second = pairs
     slope, ridge, kink, weight = model
-    j = active[a]
-    if not own[a] > 0:  # a column of zeros: the kink alone has a say
-        new[j] = 0.0 if abs(slope[j]) < kink[j] else new[j]
-        return 0.0
-    at, b = places[starts[j] : starts[j + 1]], bent[begin[a] : begin[a + 1]]
-    s = 0.0
-    for i in range(len(b)):
-        s += b[i] * moved[at[i]]
-    goal = new[j] - (slope[j] + ridge[j] * (new[j] - weight[j]) + s) / own[a]
-    after = np.sign(goal) * max(abs(goal) - kink[j] / own[a], 0.0)
-    step = after - new[j]
-    if step == 0:
-        return 0.0
-    new[j] = after
-    x = data[starts[j] : starts[j + 1]]
-    for i in range(len(x)):
-        moved[at[i]] += step * x[i]
-    return float(own[a] * step * step)
+    largest = 0.0
+    for a in range(len(active)):
+        if len(mate) and (mate[a] >= 0 or second[a]):
+            fall = both(a, active, entries, prepared, pairs, model, new, moved)
+            largest = max(largest, fall)
+            if fall >= 0:
+                continue
+        j = active[a]
+        if not own[a] > 0:  # a column of zeros: the kink alone has a say
+            new[j] = 0.0 if abs(slope[j]) < kink[j] else new[j]
+            continue
+        at, b = places[starts[j] : starts[j + 1]], bent[begin[a] : begin[a + 1]]
+        s = 0.0
+        for i in range(len(b)):
+            s += b[i] * moved[at[i]]
+        goal = new[j] - (slope[j] + ridge[j] * (new[j] - weight[j]) + s) / own[a]
+        after = np.sign(goal) * max(abs(goal) - kink[j] / own[a], 0.0)
+        step = after - new[j]
+        if step != 0:
+            new[j] = after
+            largest = max(largest, own[a] * step * step)
+            x = data[starts[j] : starts[j + 1]]
+            for i in range(len(x)):
+                moved[at[i]] += step * x[i]
+    return largest
 
 
 @inner

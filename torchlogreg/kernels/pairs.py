@@ -102,12 +102,17 @@ def both(
     new: Any,
     moved: Any,
 ) -> float:
-    """A column and its mate at once; twice the fall, or -1 if that failed and nothing was moved."""
+    """A column and its mate at once; twice the fall, 0 for one whose mate brings it along.
+
+    -1 where rounding leaves no solution: nothing was moved, and the two are no pair any longer.
+    """
     starts, places, data = entries
     own, begin, bent = prepared
-    mate, rho, rest, _ = pairs
+    mate, rho, rest, second = pairs
     slope, ridge, kink, weight = model
     m = mate[a]
+    if m < 0:
+        return 0.0
     j, k = active[a], active[m]
     at, b = places[starts[j] : starts[j + 1]], bent[begin[a] : begin[a + 1]]
     c = bent[begin[m] : begin[m + 1]]
@@ -120,10 +125,11 @@ def both(
     square, r1, r2 = own[a] - ridge[j], ridge[j], ridge[k]
     determinant = square * rest[a] + square * r2 + own[m] * r1  # own has r2, so r1 r2 is in
     bends = (own[a], own[m], rho[a] * square, determinant)
-    if not determinant > 0:
-        return -1.0
-    found, d, e = in_plane((s, t), bends, (new[j], new[k]), (kink[j], kink[k]))
+    found, d, e = False, 0.0, 0.0
+    if determinant > 0:
+        found, d, e = in_plane((s, t), bends, (new[j], new[k]), (kink[j], kink[k]))
     if not found:
+        mate[a], second[m] = -1, False
         return -1.0
     if d != 0 or e != 0:
         new[j] = 0.0 if d == -new[j] else new[j] + d
