@@ -104,7 +104,7 @@ def both(
 ) -> float:
     """A column and its mate at once; twice the fall, 0 for one whose mate brings it along.
 
-    -1 where rounding leaves no solution: nothing was moved, and the two are no pair any longer.
+    -1 where rounding leaves no solution: nothing was moved, and each goes its own way this time.
     """
     starts, places, data = entries
     own, begin, bent = prepared
@@ -128,8 +128,8 @@ def both(
     found, d, e = False, 0.0, 0.0
     if determinant > 0:
         found, d, e = in_plane((s, t), bends, (new[j], new[k]), (kink[j], kink[k]))
+    second[m] = found
     if not found:
-        mate[a], second[m] = -1, False
         return -1.0
     if d != 0 or e != 0:
         new[j] = 0.0 if d == -new[j] else new[j] + d
