@@ -14,6 +14,9 @@ import numpy as np
 from torchlogreg.kernels.compiling import entry, inner
 from torchlogreg.kernels.pairs import both, likeness
 
+ROUGH = 2e-3
+"""Share from which on weights that are zero wait for the next gradient, which judges all anyway."""
+
 
 @inner
 def _bent(
@@ -49,8 +52,12 @@ def _columns(
     model: tuple[Any, Any, Any, Any],
     new: Any,
     moved: Any,
+    whole: bool,
 ) -> float:
-    """A sweep over the columns; twice the largest fall of the quadratic part."""
+    """A sweep over the columns; twice the largest fall of the quadratic part.
+
+    Without ``whole`` weights that are zero stay as they are.
+    """
     starts, places, data = entries
     own, begin, bent = prepared
     mate, _, _, second = pairs
@@ -63,6 +70,8 @@ def _columns(
             if fall >= 0:
                 continue
         j = active[a]
+        if not whole and new[j] == 0 and kink[j] > 0:
+            continue
         if not own[a] > 0:  # a column of zeros: the kink alone has a say
             new[j] = 0.0 if abs(slope[j]) < kink[j] else new[j]
             continue
@@ -117,19 +126,22 @@ def _quadratic(
     ``new`` is ``weight + d`` and ``moved`` is ``X d`` plus the intercept's step. ``intercept`` has
     its slope and its step; empty if there is none. ``mate`` has, for each active column, the place
     of another that may be almost the same, or -1; empty if there are none. Ends when a sweep's
-    largest fall is ``share`` of the largest before; returns the number of sweeps.
+    largest fall is ``share`` of the largest before; returns the number of sweeps. After the first
+    those that are zero stay so until the others are done, and then are looked at once more.
     """
     prepared = _bent(active, starts, places, data, bend, ridge)
     entries, model = (starts, places, data), (slope, ridge, kink, weight)
     pairs = (mate, *likeness(active, entries, prepared, mate))
-    total, first = bend.sum(), 0.0
+    total, first, whole = bend.sum(), 0.0, True
     for sweep in range(most):
-        largest = _columns(active, entries, prepared, pairs, model, new, moved)
+        largest = _columns(active, entries, prepared, pairs, model, new, moved, whole)
         if len(intercept) and total > 0:
             largest = max(largest, _constant(bend, total, moved, intercept))
         first = max(first, largest)
-        if largest <= share * first:
+        few = largest <= share * first
+        if few and (whole or share > ROUGH):
             return sweep + 1
+        whole = few
     return most
 
 

@@ -24,17 +24,21 @@ from torchlogreg.sparse import SparseRows
 SWEEPS = 50
 """Sweeps over the columns of a step, at most."""
 
+FIRST, LATER, LEAST = 0.1, 0.03, 1e-8
+"""Share of its largest fall that a step may leave: at first, times the distance later, at least."""
+
 
 class CoordinateNewton(Optimizer):
     """Proximal Newton whose quadratic models are minimised column by column; for sparse rows.
 
     1. Gradient on all rows and columns, curvature of every row.
     2. The columns that matter: nonzero weights, and those that break their optimality condition.
-    3. Coordinate descent on the quadratic model with its kinks; a column costs its stored entries,
-       and no matrix is formed. Ended when a sweep's largest fall is a small share of the first
-       sweep's; the share shrinks with the distance from the optimum. Once that took too many
-       sweeps, columns of the same rows that are nearly multiples of each other are solved for two
-       at once: one after the other they would hand each other the same share for ever.
+    3. Coordinate descent on the quadratic model with its kinks: a column costs its stored entries,
+       no matrix is formed, and weights that are zero wait until the others are done. Ended when a
+       sweep's largest fall is a small share of the first sweep's; the share shrinks with the
+       distance from the optimum. Once that took too many sweeps, columns of the same rows that are
+       nearly multiples of each other are solved for two at once: one after the other they would
+       hand each other the same share for ever.
     4. Backtracking on the whole objective (Armijo, 1966), without a pass over the rows.
 
     A numba kernel walks the columns; a copy of the rows, compressed by columns, is made once.
@@ -110,7 +114,7 @@ class CoordinateNewton(Optimizer):
         size = float((off / closure.objective.units(closure.data).columns).max())
         if self._first is None or self._first[0] is not closure.batch.X:
             self._first = closure.batch.X, size
-        return float(max(1e-8, min(1e-2, 1e-2 * (size / (self._first[1] or 1.0)))))
+        return float(max(LEAST, min(FIRST, LATER * (size / (self._first[1] or 1.0)))))
 
     def _mates(self, closure: Closure, active: Tensor) -> np.ndarray[Any, Any]:
         """Places among the active of columns that may be almost the same, once sweeps were many."""
