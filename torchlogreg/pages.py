@@ -24,3 +24,51 @@ def empty(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> T
     if n_bytes < LARGE or device.type != "cpu":
         return torch.empty(shape, dtype=dtype, device=device)
     return torch.from_numpy(np.empty(n_bytes, np.uint8)).view(dtype).view(shape)
+
+
+FIRST = 2**24
+"""Bytes that are asked for at first: what is not written to costs nothing, and the next of the same
+size finds pages that the process has kept."""
+
+
+class Growing:
+    """A matrix that gets more rows, in one piece of memory; doubled when it is full.
+
+    Parameters
+    ----------
+    width : int
+        Columns.
+    most : int
+        Rows at most.
+    dtype : torch.dtype
+    device : torch.device
+
+    Attributes
+    ----------
+    rows : Tensor, shape (m, width)
+        Those that there are: a view.
+    """
+
+    def __init__(self, width: int, most: int, dtype: torch.dtype, device: torch.device) -> None:
+        self.width, self.most = width, most
+        self._memory = torch.empty((0, width), dtype=dtype, device=device)
+        self.rows = self._memory
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def more(self, count: int) -> Tensor:
+        """Further rows (count, width), to be filled."""
+        there = len(self.rows)
+        if there + count > len(self._memory):
+            memory = self._memory
+            row = max(1, self.width * memory.dtype.itemsize)
+            room = max(there + count, min(self.most, max(2 * len(memory), FIRST // row)))
+            self._memory = empty((room, self.width), memory.dtype, memory.device)
+            self._memory[:there] = self.rows
+        self.rows = self._memory[: there + count]
+        return self.rows[there:]
+
+    def clear(self) -> None:
+        """No rows; the memory stays."""
+        self.rows = self._memory[:0]

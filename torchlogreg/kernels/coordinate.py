@@ -151,7 +151,6 @@ QUADRATIC = entry(_quadratic, "coordinate_quadratic")
 def _dense(
     rows: Any,
     local: Any,
-    entry_of: Any,
     bend: Any,
     pull: Any,
     own: Any,
@@ -163,19 +162,18 @@ def _dense(
     new: Any,
     whole: bool,
 ) -> float:
-    """A sweep over some ``rows`` (q, n), the columns of entries; the largest violation met.
+    """A sweep over the entries, whose columns are the ``rows[local]``; the largest violation met.
 
     ``gradient`` holds the ridge's part, ``own`` what a column's curvature is once it was needed,
     ``pull`` (n,) is ``bend`` times what ``new - start`` adds to the scores. Without ``whole``
     entries that are zero stay as they are.
     """
     largest = 0.0
-    for a in range(len(local)):
-        j = entry_of[a]
+    for j in range(len(local)):
         held = kink[j]
         if not whole and new[j] == 0 and held > 0:
             continue
-        x = rows[local[a]]
+        x = rows[local[j]]
         slope = gradient[j] + ridge[j] * (new[j] - start[j])
         s = x[0] * 0
         for i in range(len(x)):
@@ -207,18 +205,19 @@ def _dense(
 DENSE = entry(_dense, "coordinate_dense")
 
 
-def _gather(X: Any, which: Any, found: Any) -> None:
-    """Columns of ``X`` as rows of ``found`` (m, n), eight entries of each at once."""
-    n = len(X)
-    whole = n - n % 8
-    for i in range(0, whole, 8):
+def _gather(first: int, last: int, size: int, X: Any, which: Any, found: Any) -> None:
+    """Columns of ``X`` as rows of ``found`` (m, n), eight entries of each at once; for some parts
+    of the rows, each of eights but the end."""
+    begin, end = first * size, min(last * size, len(X))
+    whole = end - (end - begin) % 8
+    for i in range(begin, whole, 8):
         x0, x1, x2, x3 = X[i], X[i + 1], X[i + 2], X[i + 3]
         x4, x5, x6, x7 = X[i + 4], X[i + 5], X[i + 6], X[i + 7]
         for a in range(len(which)):
             j, out = which[a], found[a, i : i + 8]
             out[0], out[1], out[2], out[3] = x0[j], x1[j], x2[j], x3[j]
             out[4], out[5], out[6], out[7] = x4[j], x5[j], x6[j], x7[j]
-    for i in range(whole, n):
+    for i in range(whole, end):
         for a in range(len(which)):
             found[a, i] = X[i, which[a]]
 

@@ -81,17 +81,14 @@ def descend(
     bend = curvatures(closure.objective.loss, eta, batch.y)[:, 0, 0] * batch.sample_weight
     rows = (bend / len(batch)).to(X.dtype).numpy()
     pull, total = np.zeros_like(rows), float(rows.sum())
-    parts = _parts(columns, bowl.features)
+    kept, local = columns.rows.numpy(), columns.place[bowl.features].numpy().view(np.uint64)
     whole = [t.double().numpy() for t in (bowl.gradient, bowl.kink, bowl.ridge, bowl.unit, bowl.at)]
     gradient, kink, ridge, unit, start = whole
     new, own = start.copy(), np.full(len(start), -1.0)
+    arrays = (kept, local, rows, pull, own, gradient, kink, ridge, unit, start, new)
     everywhere = True
     for _ in range(SWEEPS):
-        largest = 0.0  # 1
-        for piece, local, entry in parts:
-            arrays = (piece, local, entry, rows, pull, own)
-            worst = DENSE(*arrays, gradient, kink, ridge, unit, start, new, everywhere)
-            largest = max(largest, worst)
+        largest = DENSE(*arrays, everywhere)  # 1
         if len(start) > len(bowl.features) and total > 0:
             slope = gradient[-1] + float(pull.sum())
             new[-1] -= slope / total
@@ -101,15 +98,3 @@ def descend(
             return torch.from_numpy(new - start).to(bowl.at)
         everywhere = largest <= enough
     return None
-
-
-def _parts(columns: Columns, features: Tensor) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Each piece of kept columns, (q, n), with the rows of it and the entries that they are of."""
-    at, start, parts = columns.place[features], 0, []
-    for piece in columns.pieces:
-        entry = ((at >= start) & (at < start + len(piece))).nonzero().squeeze(1)
-        if len(entry):
-            local = (at[entry] - start).numpy().view(np.uint64)
-            parts.append((piece.numpy(), local, entry.numpy().view(np.uint64)))
-        start += len(piece)
-    return parts

@@ -14,7 +14,8 @@ from torchlogreg.curvature import intercept_jacobian, mix_matrix
 from torchlogreg.data import Batch
 from torchlogreg.losses import Loss, squared_error
 from torchlogreg.objective import Closure
-from torchlogreg.optim.working_set import MANY, Columns, Entries
+from torchlogreg.optim.working_set import Columns, Entries
+from torchlogreg.pages import Growing
 
 
 @dataclass(slots=True, eq=False)
@@ -149,7 +150,8 @@ class Products:
         self.unit = unit
         self.place = torch.full_like(columns.place, -1)  # of a feature in the products, or -1
         self.tame = bool(((unit > 1e-30) & (unit < 1e30)).all())
-        self.pieces: list[Tensor] = []
+        kept = columns.kept
+        self.scaled = Growing(kept.width, kept.most, C.dtype, C.device)
         self.gram, self.cross = C.new_empty(0, 0), C.new_empty(0, C.shape[1])
 
     def add(self, features: Tensor, CR: Tensor, weights: Tensor) -> None:
@@ -160,26 +162,22 @@ class Products:
         known, features = len(self.gram), self.columns.in_order(features)
         self.place[features] = torch.arange(known, known + len(features), device=features.device)
         unit = self.unit[features].unsqueeze(1)
-        found = list(self.columns.of(features))
+        found, old, fresh = (
+            self.columns.of(features),
+            self.scaled.rows,
+            self.scaled.more(len(features)),
+        )
         if self.tame:
-            fresh = torch.cat([piece.to(CR.dtype) for piece in found])
-            fresh = fresh.mul_(unit.reciprocal().to(fresh))
+            torch.mul(found.to(fresh), unit.reciprocal().to(fresh), out=fresh)
         else:  # what a narrower dtype could not hold
-            fresh = (torch.cat(found) / unit).to(CR.dtype)
+            fresh.copy_(found / unit)
         weighted = fresh * weights
         grown = fresh.new_empty(known + len(fresh), known + len(fresh))
         grown[:known, :known] = self.gram
         grown[known:, known:] = gram(fresh, weighted)
-        start = 0
-        for piece in self.pieces:
-            side = weighted @ piece.T
-            grown[known:, start : start + len(piece)] = side
-            grown[start : start + len(piece), known:] = side.T
-            start += len(piece)
+        side = weighted @ old.T
+        grown[known:, :known], grown[:known, known:] = side, side.T
         self.gram, self.cross = grown, torch.cat((self.cross, fresh @ CR))
-        self.pieces.append(fresh)
-        if len(self.pieces) > MANY:
-            self.pieces = [torch.cat(self.pieces)]
 
 
 def gram(rows: Tensor, weighted: Tensor) -> Tensor:

@@ -19,14 +19,11 @@ from torchlogreg.data import PIECE, Batch, pieces
 from torchlogreg.kernels import columns, columns_available, pulled, pulled_available
 from torchlogreg.losses import Loss
 from torchlogreg.objective import Closure
+from torchlogreg.pages import Growing
 from torchlogreg.passes import Found, evaluate, finished
 
 KEPT = 2**23
 """Entries of ``X`` that are kept as gathered columns, 64 MB in float64; more are fetched anew."""
-
-
-MANY = 12
-"""Matrices of kept columns from which on they are joined."""
 
 
 class Entries(NamedTuple):
@@ -43,10 +40,7 @@ class Entries(NamedTuple):
 
 
 class Columns:
-    """Columns of ``X``, kept as rows of matrices (q, n) where there is room.
-
-    Every fetch has a matrix of its own: nothing is copied when more come, and memory that was just
-    given back is taken again, where one large piece would be new to the process every time.
+    """Columns of ``X``, kept as rows of a matrix (q, n) where there is room.
 
     Parameters
     ----------
@@ -58,40 +52,45 @@ class Columns:
         X = batch.X
         self.X, self.n, self.rooms = X, batch.n, batch.rooms
         self.place = torch.full((X.shape[1],), -1, device=X.device)  # of a feature, or -1
-        self.pieces: list[Tensor] = []
-        self.kept = 0
+        self.kept = Growing(len(X), min(X.shape[1], KEPT // max(1, self.n)), X.dtype, X.device)
+
+    @property
+    def rows(self) -> Tensor:
+        """All that are kept, (q, n)."""
+        return self.kept.rows
 
     def fetch(self, features: Tensor) -> bool:
         """Have these columns (of one or more rows of ``weight``) at hand; False if too many."""
         new = torch.unique(features[self.place[features] < 0])
         if not len(new):
             return True
-        if (self.kept + len(new)) * self.n > KEPT:
+        if (len(self.kept) + len(new)) * self.n > KEPT:
             new = torch.unique(features)
             if len(new) * self.n > KEPT:
                 return False
             self.place.fill_(-1)  # those of long ago make room
-            self.pieces, self.kept = [], 0
-        self.place[new] = torch.arange(self.kept, self.kept + len(new), device=new.device)
-        fast = columns_available(self.X)
-        self.pieces.append(columns(self.X, new) if fast else self.X.T.index_select(0, new))
-        self.kept += len(new)
-        if len(self.pieces) > MANY:
-            self.pieces = [torch.cat(self.pieces)]
+            self.kept.clear()
+        known, room = len(self.kept), self.kept.more(len(new))
+        self.place[new] = torch.arange(known, known + len(new), device=new.device)
+        if columns_available(self.X):
+            columns(self.X, new, out=room)
+        else:
+            torch.index_select(self.X.T, 0, new, out=room)
         return True
 
     def in_order(self, features: Tensor) -> Tensor:
         """The same features, all kept, as they follow one another here."""
         return features[self.place[features].argsort()]
 
-    def of(self, features: Tensor) -> Iterator[Tensor]:
-        """Kept columns piece by piece, (m, n), for features that are :meth:`in_order`."""
-        at, start = self.place[features], 0
-        for piece in self.pieces:
-            here = at[(at >= start) & (at < start + len(piece))] - start
-            start += len(piece)
-            if len(here):
-                yield piece if len(here) == len(piece) else piece.index_select(0, here)
+    def of(self, features: Tensor) -> Tensor:
+        """Kept columns (m, n) of features that are :meth:`in_order`: a view of neighbours."""
+        at = self.place[features]
+        if not len(at):
+            return self.rows[:0]
+        first, last = int(at[0]), int(at[-1])  # waits for the device
+        if last - first + 1 == len(at):
+            return self.rows[first : last + 1]
+        return self.rows.index_select(0, at)
 
     def blocks(self, features: Tensor, beside: int) -> Iterator[tuple[slice, Tensor]]:
         """Rows in blocks, and in each these columns (sorted, unique), (q, rows in the block).
@@ -100,8 +99,7 @@ class Columns:
         """
         n = len(self.X)
         if self.fetch(features):
-            found = torch.cat((self.X[:, :0].T, *self.of(self.in_order(features))))
-            yield slice(0, n), found[self.place[features].argsort().argsort()]
+            yield slice(0, n), self.rows.index_select(0, self.place[features])
             return
         most = KEPT if self.rooms is None else KEPT // 8  # five times as much is made of a block
         size = max(1, most // (len(features) + beside))
@@ -113,10 +111,7 @@ class Columns:
         """Entries of ``by_scores.T @ X`` for ``by_scores`` (n, r), a vector (m,)."""
         if not self.fetch(entries.feature):
             return (by_scores.T @ self.X)[entries.row, entries.feature]
-        if not self.pieces:
-            return by_scores[:0, 0]
-        products = torch.cat([piece @ by_scores for piece in self.pieces])
-        return products[self.place[entries.feature], entries.row]
+        return (self.rows @ by_scores)[self.place[entries.feature], entries.row]
 
     def along(self, values: Tensor, entries: Entries, r: int) -> Tensor:
         """``X @ D.T`` (n, r) for a matrix D that holds ``values`` (m,) at the entries."""
@@ -124,7 +119,7 @@ class Columns:
             whole = values.new_zeros(r, self.X.shape[1])
             whole[entries.row, entries.feature] = values
             return self._product(whole)
-        used = values.new_zeros(r, self.kept)
+        used = values.new_zeros(r, len(self.kept))
         used[entries.row, self.place[entries.feature]] = values
         return self._scores(used)
 
@@ -133,7 +128,7 @@ class Columns:
         features = weight.any(0).nonzero().squeeze(1)  # waits for the device
         if not self.fetch(features):
             return self._product(weight)
-        used = weight.new_zeros(weight.shape[0], self.kept)
+        used = weight.new_zeros(weight.shape[0], len(self.kept))
         used[:, self.place[features]] = weight[:, features]
         return self._scores(used)
 
@@ -150,11 +145,8 @@ class Columns:
 
     def _scores(self, used: Tensor) -> Tensor:
         """From a matrix (r, kept) of weights."""
-        scores, start = self._room(used.shape[0], len(self.X)).zero_(), 0
-        for piece in self.pieces:
-            scores.addmm_(used[:, start : start + len(piece)], piece)
-            start += len(piece)
-        return scores.T
+        scores = self._room(used.shape[0], len(self.X))
+        return torch.matmul(used, self.rows, out=scores).T
 
 
 def found_at(closure: Closure, eta: Tensor) -> Found:
