@@ -7,10 +7,12 @@ import pytest
 import torch
 from scipy.sparse import csr_array
 
-from torchlogreg import L1, ElasticNet, LinearRegression, LogisticRegression, fit
+from torchlogreg import L1, ElasticNet, LinearRegression, LogisticRegression, fit, pages
 from torchlogreg.base import Model
+from torchlogreg.inputs import make_data
 from torchlogreg.objective import Objective
-from torchlogreg.optim import ProximalNewton, column_descent
+from torchlogreg.optim import ProximalNewton, column_descent, working_set
+from torchlogreg.optim.working_set import Columns
 from torchlogreg.penalties import Penalty
 
 pytest.importorskip("numba")
@@ -68,7 +70,39 @@ def test_a_set_that_takes_too_many_sweeps_is_left_to_a_matrix(
 @pytest.mark.parametrize("n", [1, 7, 8, 21])
 def test_columns_are_the_columns(n: int, dtype: torch.dtype) -> None:
     X, which = rows(n, 40)[0].to(dtype), torch.tensor([0, 3, 17, 39])
-    assert torch.equal(columns(X, which), X.T[which])
+    found = torch.full((4, n), torch.nan, dtype=dtype)
+    columns(X, which, found)
+    assert torch.equal(found, X.T[which])
+
+
+@pytest.mark.parametrize("n", [4099, 20_000])
+def test_columns_gathered_by_several_threads_are_the_columns(n: int) -> None:
+    X, which = rows(n, 40)[0], torch.arange(0, 40, 2)
+    found = torch.full((20, n), torch.nan, dtype=X.dtype)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        columns(X, which, found)
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(found, X.T[which])
+
+
+def test_kept_columns_stay_what_they_are_while_more_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "FIRST", 5 * 30 * 8)  # room for five columns, then for ten
+    monkeypatch.setattr(working_set, "KEPT", 12 * 30)
+    X, y = rows(30, 40)
+    columns = Columns(make_data(LogisticRegression(40, dtype=torch.float64), X, y))
+    for features in ([3, 1, 7], [1, 20], [30, 31, 32, 33, 34], [3, 39]):
+        which = torch.tensor(features)
+        assert columns.fetch(which)
+        assert torch.equal(columns.rows[columns.place[which]], X.T[which])
+        ordered = columns.in_order(which)
+        assert torch.equal(columns.of(ordered), X.T[ordered])
+    assert len(columns.rows) == 10
+    assert columns.fetch(torch.arange(8, 20))  # those of before make room
+    assert len(columns.rows) == 12 and torch.equal(columns.rows, X.T[8:20])
+    assert not columns.fetch(torch.arange(13))
 
 
 @pytest.mark.parametrize("n", [1, 4, 11])
@@ -82,7 +116,6 @@ def test_squares_of_many_columns(n: int) -> None:
 def test_only_single_scores_are_swept() -> None:
     X, y = rows()
     objective = Objective(LogisticRegression(X.shape[1], dtype=torch.float64), penalty=LASSO)
-    from torchlogreg.inputs import make_data
 
     data = make_data(objective.model, X, y)
     token = SMALLEST.set(0)

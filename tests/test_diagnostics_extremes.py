@@ -67,6 +67,16 @@ def test_columns_whose_squares_vanish_have_a_size():
     assert found.kind == "scale" and found.columns == (0, 1)
 
 
+def test_a_column_whose_squares_vanish_is_found_though_it_sums_to_zero():
+    X, y = overlapping()
+    signs = np.where(np.arange(len(y)) % 2, -1.0, 1.0)
+    cases = (1e-200, True), (1e-310, True), (0.0, False), (1.0, False)
+    for size, said in cases:  # signs themselves have the unit 1, and so do columns of zeros
+        beside = np.column_stack((X, size * signs))
+        found = diagnose(LogisticRegression(3, dtype=F64), beside, y)
+        assert any(one.kind == "scale" and 2 in one.columns for one in found.findings) == said, size
+
+
 def test_rows_without_weight_have_no_part_in_a_columns_size():
     # One entry of 1e305 in a row of weight 0 was called "size inf".
     X, y = overlapping()
