@@ -162,11 +162,8 @@ class Products:
         known, features = len(self.gram), self.columns.in_order(features)
         self.place[features] = torch.arange(known, known + len(features), device=features.device)
         unit = self.unit[features].unsqueeze(1)
-        found, old, fresh = (
-            self.columns.of(features),
-            self.scaled.rows,
-            self.scaled.more(len(features)),
-        )
+        found, old = self.columns.of(features), self.scaled.rows
+        fresh = self.scaled.more(len(features))
         if self.tame:
             torch.mul(found.to(fresh), unit.reciprocal().to(fresh), out=fresh)
         else:  # what a narrower dtype could not hold
