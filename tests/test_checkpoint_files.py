@@ -170,7 +170,7 @@ def test_sizes_that_a_file_only_declares_are_not_allocated(
     tmp_path: Path, length: int, entries: int
 ) -> None:
     tensor = {"dtype": "U8", "shape": [entries], "data_offsets": [0, entries]}
-    header = json.dumps({"__metadata__": {"format": "torchlogreg checkpoint 1"}, "0": tensor})
+    header = json.dumps({"__metadata__": {"format": "torchlogreg checkpoint 2"}, "0": tensor})
     path = path_of(tmp_path, 1)
     size = len(header) if length == 100 else length
     path.write_bytes(struct.pack("<Q", size) + header.encode() + b"\0" * 5)
@@ -248,7 +248,7 @@ def forge(path: Path, contents: Contents) -> None:
 
     text = '{"fingerprint": ' + "[" * 50_000 + "]" * 50_000 + "}"
     digest = hashlib.sha256(text.encode()).hexdigest()
-    save_file({}, path, {"format": "torchlogreg checkpoint 1", "tree": text, "sha256": digest})
+    save_file({}, path, {"format": "torchlogreg checkpoint 2", "tree": text, "sha256": digest})
 
 
 def test_what_shares_memory_still_does_and_strides_stay() -> None:

@@ -17,13 +17,19 @@ from torch import Tensor
 LARGE = 2**22
 """Bytes from which on numpy asks for large pages."""
 
+ALIGNED = 64
+"""Bytes of whose multiples torch's own tensors begin at one: products may round otherwise from
+elsewhere, and a checkpoint is read into such memory."""
+
 
 def empty(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
     """A tensor that is not filled, as ``torch.empty`` makes it."""
     n_bytes = prod(shape) * dtype.itemsize
     if n_bytes < LARGE or device.type != "cpu":
         return torch.empty(shape, dtype=dtype, device=device)
-    return torch.from_numpy(np.empty(n_bytes, np.uint8)).view(dtype).view(shape)
+    found = np.empty(n_bytes + ALIGNED, np.uint8)
+    start = -found.ctypes.data % ALIGNED
+    return torch.from_numpy(found[start : start + n_bytes]).view(dtype).view(shape)
 
 
 FIRST = 2**24
@@ -51,24 +57,27 @@ class Growing:
 
     def __init__(self, width: int, most: int, dtype: torch.dtype, device: torch.device) -> None:
         self.width, self.most = width, most
-        self._memory = torch.empty((0, width), dtype=dtype, device=device)
-        self.rows = self._memory
+        self.rows = torch.empty((0, width), dtype=dtype, device=device)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def more(self, count: int) -> Tensor:
         """Further rows (count, width), to be filled."""
-        there = len(self.rows)
-        if there + count > len(self._memory):
-            memory = self._memory
-            row = max(1, self.width * memory.dtype.itemsize)
-            room = max(there + count, min(self.most, max(2 * len(memory), FIRST // row)))
-            self._memory = empty((room, self.width), memory.dtype, memory.device)
-            self._memory[:there] = self.rows
-        self.rows = self._memory[: there + count]
+        old, there = self.rows, len(self.rows)
+        row = max(1, self.width * old.dtype.itemsize)
+        room = old.untyped_storage().nbytes() // row
+        if there + count > room:
+            room = max(there + count, min(self.most, max(2 * room, FIRST // row)))
+            self.rows = empty((room, self.width), old.dtype, old.device)
+            self.rows[:there] = old
+        self.rows = self.rows.as_strided((there + count, self.width), (self.width, 1))
         return self.rows[there:]
 
     def clear(self) -> None:
         """No rows; the memory stays."""
-        self.rows = self._memory[:0]
+        self.rows = self.rows[:0]
+
+    def stored(self) -> dict[str, object]:
+        """What a checkpoint keeps: the rows, not the memory that waits for more."""
+        return {"width": self.width, "most": self.most, "rows": self.rows.clone()}

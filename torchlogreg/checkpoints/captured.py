@@ -29,6 +29,7 @@ from torchlogreg.optim.quasi_newton import QuasiNewton
 from torchlogreg.optim.settling import Pace, Settled
 from torchlogreg.optim.wide_kernel import Kernel
 from torchlogreg.optim.working_set import Columns
+from torchlogreg.pages import Growing
 from torchlogreg.passes import Found
 from torchlogreg.remembered import Evaluation
 from torchlogreg.reweighting import Asked
@@ -45,8 +46,8 @@ class Inner(NamedTuple):
 
 
 CLASSES = (
-    *(Asked, Batch, Centred, ClassBlocks, Columns, Duals, Evaluation, Factor, Found, Inner),
-    *(Iteration, Kernel, Logits, Metric, Pace, Packed, Products, QuasiNewton, Settled),
+    *(Asked, Batch, Centred, ClassBlocks, Columns, Duals, Evaluation, Factor, Found, Growing),
+    *(Inner, Iteration, Kernel, Logits, Metric, Pace, Packed, Products, QuasiNewton, Settled),
     *(Trail, Units),
 )
 """Whose instances a checkpoint may hold: plain records of numbers."""

@@ -25,7 +25,7 @@ from torchlogreg.disk import mapped
 from torchlogreg.untrusted import one_line
 from torchlogreg.whole_files import whole_file
 
-FORMAT = "torchlogreg checkpoint 1"
+FORMAT = "torchlogreg checkpoint 2"
 PIECE = 2**22
 """Bytes read at once."""
 NAME = re.compile(r"epoch-(\d{8,18})\.safetensors")

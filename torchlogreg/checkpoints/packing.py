@@ -274,4 +274,5 @@ def _fields(value: Any) -> dict[str, Any]:
         return value._asdict()  # type: ignore[attr-defined, no-any-return]
     if dataclasses.is_dataclass(value):
         return {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
-    return dict(vars(value))
+    stored = getattr(value, "stored", None)  # of one that stands in more memory than counts
+    return dict(vars(value)) if stored is None else stored()
