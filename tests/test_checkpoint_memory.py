@@ -14,6 +14,7 @@ from test_checkpoint import WEIGHTINGS, assert_resumed_is_straight
 from torchlogreg.checkpoints.file import Contents, path_of, read, write
 from torchlogreg.checkpoints.packing import Packer, Unpacker
 from torchlogreg.disk import mapped
+from torchlogreg.pages import Growing
 
 pytestmark = pytest.mark.filterwarnings("ignore::torchlogreg.ConvergenceWarning")
 
@@ -75,3 +76,12 @@ def test_what_lies_in_files_resumes_bit_for_bit(
     assert_resumed_is_straight(
         tmp_path, optimizer=optimizer, weighting=WEIGHTINGS[weighting], batch_size=batch_size
     )
+
+
+def test_a_checkpoint_holds_the_rows_of_a_growing_matrix_not_its_memory() -> None:
+    growing = Growing(3, 1000, torch.float64, torch.device("cpu"))
+    growing.more(2).copy_(torch.arange(6.0).view(2, 3))
+    packer = Packer({}, (Growing,))
+    packer.pack(growing)
+    (memory,) = packer.storages.values()
+    assert memory.numel() == 6 * 8 and growing.rows.untyped_storage().nbytes() >= 1000 * 3 * 8

@@ -19,6 +19,16 @@ def inverse(matrix: Floats) -> Floats | None:
     return None if int(info) else _array(found)
 
 
+def inverse_of_triangle(matrix: Floats) -> Floats | None:
+    """Of an upper triangle; None of a singular one."""
+    if not matrix.diagonal().all():
+        return None
+    found = torch.linalg.solve_triangular(
+        _tensor(matrix), torch.eye(len(matrix), dtype=torch.float64), upper=True
+    )
+    return _array(found)
+
+
 def cholesky(matrix: Floats) -> Floats | None:
     """Lower factor, from the lower triangle; None where it is not positive definite."""
     found, info = torch.linalg.cholesky_ex(_tensor(matrix))

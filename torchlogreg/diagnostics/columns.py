@@ -11,21 +11,20 @@ from torch import Tensor
 
 from torchlogreg.compressed import DENSE
 from torchlogreg.data import pieces
-from torchlogreg.diagnostics import algebra
 from torchlogreg.diagnostics.column_sums import root_mean_squares, sizes, spread, triangle
 from torchlogreg.diagnostics.cone import Floats
 from torchlogreg.diagnostics.diagnosis import Finding
+from torchlogreg.diagnostics.near import near_findings
 from torchlogreg.diagnostics.problem import Problem
-from torchlogreg.diagnostics.screen import LIMIT, VIF, sound_columns, varied_columns
+from torchlogreg.diagnostics.screen import sound_columns, varied_columns
 from torchlogreg.sparse import SparseRows, fits_dense
 
 APART = 1e6
 GAP = 64
 """Columns between two that are read with them: neighbours cost less than another way to memory."""
 
-ALIKE = 0.99
-"""Share of the largest inflation from which on a column is as bad: the first such one is named, for
-rounding must not decide."""
+BLOCK = 64
+"""Columns that are compared with those before them at once."""
 
 _EXACT = 1e-10
 _MOST = 10
@@ -48,7 +47,8 @@ def column_findings(problem: Problem) -> list[Finding]:
     if (problem.unique and varied_columns(problem)) or sound_columns(problem):
         return found
     if not problem.unique and problem.factor is not None:
-        return found + list(_near(problem, problem.factor, list(range(len(problem.factor)))))
+        names = list(range(len(problem.factor)))
+        return found + list(near_findings(problem, problem.factor, names))
     size = sizes(problem)  # within 1: squares of 1e-200 or 1e200 are no numbers
     spreads = spread(problem, size)
     eps = torch.finfo(problem.data.X.dtype).eps
@@ -65,9 +65,8 @@ def column_findings(problem: Problem) -> list[Finding]:
     names = kept.tolist()
     independent, dependent = _split(factor, max(_EXACT, min(noise, 1e-3)))  # 2
     found += _dependent(problem, factor, mean, names, independent, dependent)
-    return found + list(
-        _near(problem, factor[:, independent], [names[j] for j in independent])
-    )  # 3
+    names = [names[j] for j in independent]
+    return found + list(near_findings(problem, factor[:, independent], names))  # 3
 
 
 def _scales(problem: Problem) -> Iterator[Finding]:
@@ -172,18 +171,27 @@ def _stored_constants(problem: Problem) -> Iterator[Finding]:
 
 def _split(factor: Floats, tolerance: float) -> tuple[list[int], list[int]]:
     """Columns independent of those to their left, and the others."""
-    basis = np.zeros((len(factor), 0))
     independent: list[int] = []
     dependent: list[int] = []
-    for j, column in enumerate(factor.T):
-        left = column - basis @ (basis.T @ column)
-        left -= basis @ (basis.T @ left)  # twice is enough (Kahan)
-        length = float(np.linalg.norm(left))
-        if length <= tolerance or len(independent) == len(factor):
-            dependent.append(j)
-        else:
-            independent.append(j)
-            basis = np.column_stack((basis, left / length))
+    basis = np.empty((min(factor.shape), len(factor)))  # its rows
+    for start in range(0, factor.shape[1], BLOCK):
+        before = basis[: len(independent)]
+        block = factor[:, start : start + BLOCK].T.copy()
+        for _ in range(2):  # twice is enough (Kahan)
+            block -= (block @ before.T) @ before
+        for j, left in enumerate(block, start):
+            known = basis[: len(independent)]
+            fresh = known[len(before) :]
+            left -= (left @ fresh.T) @ fresh
+            left -= (left @ fresh.T) @ fresh
+            if np.linalg.norm(left) < 0.5:  # what is left of rounding counts
+                left -= (left @ known.T) @ known
+            length = float(np.linalg.norm(left))
+            if length <= tolerance or len(independent) == len(factor):
+                dependent.append(j)
+            else:
+                basis[len(independent)] = left / length
+                independent.append(j)
     return independent, dependent
 
 
@@ -223,49 +231,3 @@ def _dependent(
             "as L2",
             tuple(columns),
         )
-
-
-def _near(problem: Problem, factor: Floats, names: list[int]) -> Iterator[Finding]:
-    """Sets of columns that nearly determine one of their own."""
-    alive = list(range(factor.shape[1]))
-    if len(alive) > min(LIMIT, len(factor)):
-        return
-    for _ in range(_MOST):
-        if len(alive) < 2:
-            return
-        half = algebra.inverse(algebra.triangle(factor[:, alive]))
-        if half is None:
-            return
-        inflation = np.square(half).sum(axis=1)
-        worst = int((inflation >= ALIKE * inflation.max()).argmax())
-        if inflation[worst] < VIF:
-            return
-        rest = [alive[i] for i in range(len(alive)) if i != worst]
-        shares = np.delete(half @ half[worst], worst) / -inflation[worst]  # regression on the rest
-        chosen = _explaining(factor, alive[worst], rest, shares, inflation[worst])
-        columns = sorted([names[alive[worst]], *(names[i] for i in chosen)])
-        values = algebra.singular_values(factor[:, alive])
-        yield Finding(
-            "near_collinear",
-            f"{problem.listed(columns)} are nearly linearly dependent (variance inflation "
-            f"{inflation[worst]:.0e}, condition number {values[0] / values[-1]:.0e}): standard "
-            f"errors are {inflation[worst] ** 0.5:.0e} times those of unrelated columns; drop or "
-            "combine some, or add a penalty such as L2",
-            tuple(columns),
-        )
-        alive.pop(worst)
-
-
-def _explaining(
-    factor: Floats, j: int, rest: list[int], shares: Floats, inflation: float
-) -> list[int]:
-    """The fewest of the rest, largest shares first, that leave little more of ``j`` than all do."""
-    size = np.round(np.abs(shares) / np.abs(shares).max(), 2)
-    order = [rest[i] for i in np.argsort(-size, kind="stable")]
-    column = factor[:, j]
-    basis = algebra.basis(factor[:, order])
-    parts = basis.T @ column
-    beyond = np.linalg.norm(column - basis @ parts)
-    left = np.hypot(np.sqrt(np.cumsum(np.square(parts[::-1]))[::-1]), beyond)  # by fewer than all
-    enough = np.flatnonzero(left[1:] <= 3 * inflation**-0.5)
-    return order[: enough[0] + 1] if len(enough) else order
