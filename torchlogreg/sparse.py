@@ -6,8 +6,8 @@ would fill in the zeros (a shift, a factorisation) is done on a dense copy of at
 entries, and refused beyond.
 
 Products are scipy's, which comes with scikit-learn: on one thread faster than torch's own and than
-what torch's operations can be made into (docs/speed.md). ``X' r`` needs no second copy for that; a
-copy compressed by columns is made, and kept, when columns are asked for.
+what torch's operations can be made into (docs/speed-history.md). ``X' r`` needs no second copy for
+that; a copy compressed by columns is made, and kept, when columns are asked for.
 """
 
 from __future__ import annotations
