@@ -108,6 +108,23 @@ def test_reference_equals_our_own_fit(tmp_path):
     assert result.objective == pytest.approx(reference(data).value, rel=1e-13)
 
 
+@pytest.mark.parametrize("design", generators.DESIGNS)
+def test_standard_errors_of_the_reference_have_more_digits_than_are_asked_for(design, tmp_path):
+    from mpmath import mp  # a dependency of torch, by way of sympy
+
+    data = made("fit+errors", tmp_path, data=design)
+    best = reference(data)
+    with mp.workdps(60):
+        rows = mp.matrix(np.column_stack((data.X, np.ones(len(data.X)))).tolist())
+        eta = rows * mp.matrix([*best.weight[0].tolist(), *best.bias.tolist()])
+        halves = [1 / (2 * mp.cosh(score / 2)) for score in eta]  # roots of the variances
+        for i, half in enumerate(halves):
+            rows[i, :] *= half
+        inverse = (rows.T * rows) ** -1
+        exact = [float(mp.sqrt(inverse[j, j])) for j in range(len(best.errors))]
+    np.testing.assert_allclose(best.errors, exact, rtol=1e-7)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

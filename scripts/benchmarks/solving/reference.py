@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import lapack
+from scipy.linalg import lapack, solve_triangular
 
 from benchmarks.solving import interior, objectives
 from benchmarks.solving.curvature import Curvature
@@ -55,7 +55,7 @@ def smooth_optimum(data: Data, row_weight: np.ndarray | None = None) -> Referenc
     """Newton's method with a backtracking line search, to the last digit of the objective."""
     spec = data.spec
     weight, bias = np.zeros((spec.width, spec.p)), np.zeros(spec.width)
-    f, certificate, curved = objectives.value(data, weight, bias, row_weight), np.inf, None
+    f, certificate = objectives.value(data, weight, bias, row_weight), np.inf
     for _ in range(STEPS):
         g = _flat(*objectives.gradient(data, weight, bias, row_weight), spec.intercept)
         curved = Curvature.at(data, weight, bias, row_weight)
@@ -73,14 +73,15 @@ def smooth_optimum(data: Data, row_weight: np.ndarray | None = None) -> Referenc
         weight, bias, f = weight + size * dw, bias + size * db, lower
         if certificate < TIGHT:
             break
-    errors = _errors(curved) if spec.errors and curved is not None else None
+    errors = _errors(Curvature.at(data, weight, bias, row_weight)) if spec.errors else None
     return Reference(weight, bias, f, certificate, errors)
 
 
 def _errors(curved: Curvature) -> np.ndarray:
-    """Square roots of the diagonal of the inverse information, weights first."""
-    inverse: np.ndarray = np.linalg.inv(curved.matrix() * curved.data.spec.n)
-    return np.sqrt(np.diag(inverse))
+    """Square roots of the diagonal of the inverse information without a penalty, weights first."""
+    R = curved.triangle()
+    inverse: np.ndarray = solve_triangular(R, np.eye(len(R)))
+    return np.linalg.norm(inverse, axis=1)
 
 
 def _solve(curved: Curvature, g: np.ndarray) -> np.ndarray:
