@@ -135,17 +135,27 @@ def fewest(cone: Cone, strict: Mask, deadline: float = np.inf) -> Floats:
     1. The one of least absolute weights. Intercepts are free of charge.
     2. Where rows nearly touch, that one leans a little on every column to widen the gap. So ask, by
        bisection, how many of its columns, largest weights first, would do without the others.
+
+    Where columns are almost one, a direction along their difference is long, and what is zero in it
+    is not so in columns that were centred and scaled. Where the first program has no solution, the
+    least that counts as rising is asked for, which leaves that room.
     """
-    p = cone.X.shape[1]
+    p, lift = cone.X.shape[1], 1.0
     index = _spread(np.flatnonzero(strict), cone.few)
-    best, index = _least(cone, strict, np.arange(p), index, deadline)  # 1
+    try:
+        best, index = _least(cone, strict, np.arange(p), index, deadline)  # 1
+    except OutOfTimeError:
+        raise
+    except RuntimeError:
+        lift = cone.strict
+        best, index = _least(cone, strict, np.arange(p), index, deadline, lift)
     size = np.abs(best[: cone.n_weights]).reshape(-1, p).max(axis=0)
     order = np.argsort(-size)[: int((size > NOTHING * size.max(initial=0.0)).sum())]
     low, high = 0, len(order)  # low columns do not do, high ones do
     while high - low > 1:  # 2
         middle = (low + high) // 2
         try:
-            best, index = _least(cone, strict, order[:middle], index, deadline)
+            best, index = _least(cone, strict, order[:middle], index, deadline, lift)
             high = middle
         except OutOfTimeError:  # what there is will do
             break
@@ -155,12 +165,18 @@ def fewest(cone: Cone, strict: Mask, deadline: float = np.inf) -> Floats:
 
 
 def _least(
-    cone: Cone, strict: Mask, columns: Integers, index: Integers, deadline: float
+    cone: Cone,
+    strict: Mask,
+    columns: Integers,
+    index: Integers,
+    deadline: float,
+    lift: float = 1.0,
 ) -> tuple[Floats, Integers]:
     """The direction of least absolute weights, on these columns, that lifts ``strict`` by 1.
 
     Constraints are added as they are found broken, so that the last program, over few rows, solves
-    them all; they are returned, to begin with the next time.
+    them all; they are returned, to begin with the next time. The programs ask for ``lift``, since
+    what they take for satisfied, 1e-10, does not scale.
     """
     p = cone.X.shape[1]
     weights = (np.arange(cone.n_weights // p)[:, None] * p + columns).ravel()
@@ -170,10 +186,10 @@ def _least(
     bounds = np.array([(0, np.inf)] * len(cost))
     while True:
         A = np.vstack((cone.rows(index), cone.always))[:, used]
-        limits = np.concatenate((slack - strict[index], np.zeros(len(cone.always))))
+        limits = np.concatenate((lift * (slack - strict[index]), np.zeros(len(cone.always))))
         halves = solve(cost, np.hstack((-A, A)), limits, bounds, deadline)
         b = np.zeros(cone.size)
-        b[used] = halves[: len(used)] - halves[len(used) :]
+        b[used] = (halves[: len(used)] - halves[len(used) :]) / lift
         short = cone.rises(b) - strict + slack
         tolerance = 1e-7 * max(1.0, float(np.abs(b).max()))
         added = _worst(short, short < -tolerance, cone.few)

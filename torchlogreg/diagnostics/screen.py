@@ -33,6 +33,8 @@ BLOCK = 2**20
 """Entries of the gradients of rows that are made at once: of several copies, 8 MB each."""
 QUIET = np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore")
 """Numbers like 1e200 have no squares: then nothing is proven, which is no news to warn of."""
+FEW = 16
+"""Parameters up to which rounding is that of the sums over rows."""
 VARIED = 2**-40
 """Standard deviation of a column, as a share of its mean, from which on it is no rounding error."""
 VIF = 1e4
@@ -249,7 +251,8 @@ def _is_short(total: Floats, matrix: Floats) -> bool:
     """Whether ``total' matrix^-1 total < 1/2``; half, so that rounding cannot tell.
 
     It is if ``matrix``, bordered by ``total`` and 1/2, is positive definite: one Cholesky. False
-    for a matrix that is singular to rounding.
+    for a matrix that is singular to rounding: a squared pivot is wrong by some ``d eps`` (Higham,
+    Accuracy and stability of numerical algorithms, 2002, section 10.1), and sixty times as large.
     """
     diagonal = matrix.diagonal()
     if not diagonal.min(initial=1.0) > 0:
@@ -261,4 +264,5 @@ def _is_short(total: Floats, matrix: Floats) -> bool:
     bordered[d, :d] = scale * total  # the lower triangle is all that is read
     bordered[d, d] = 0.5
     factor = cholesky(bordered)
-    return factor is not None and bool(factor.diagonal()[:d].min(initial=1.0) > 1e-5)
+    least = (64 * max(d, FEW) * np.finfo(float).eps) ** 0.5
+    return factor is not None and bool(factor.diagonal()[:d].min(initial=1.0) > least)
